@@ -1,0 +1,27 @@
+"""keras_fsr: face super-resolution in Keras 3, from training to the phone.
+
+Importing the package imports neither TensorFlow nor Keras: the names below are loaded when first used.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "FSRError": "errors",
+    "Patches": "data.patches",
+    "Predictor": "inference.predictor",
+    "RRDB": "generators.rrdb",
+    "Trainer": "training.trainer",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,177 @@
+"""Finding, pairing, splitting and checking the images of a training set.
+
+A data set is a folder of high-resolution images, or one of high- and one of low-resolution images with equal
+names (DIV2K's layout). Only headers are read here; `patches` decodes.
+"""
+
+import csv
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from keras_fsr.errors import DataError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One training image: the HR file and its LR file, or None where LR is made from HR."""
+
+    hr: Path
+    lr: Path | None = None
+
+
+def list_images(folder: Path | str) -> list[Path]:
+    """All images below a folder, sorted by path; hidden files are left out.
+
+    Raises:
+        DataError: the folder does not exist or holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+    )
+    if not found:
+        raise DataError(f"{folder}: holds no image ({', '.join(EXTENSIONS)})")
+    return found
+
+
+def pair_images(hr: Path | str, lr: Path | str | None = None) -> list[Pair]:
+    """Pairs HR files with the LR files of the same relative name (extensions may differ).
+
+    Raises:
+        DataError: an HR image has no LR partner, or the other way round; the file is named.
+    """
+    hr_files = list_images(hr)
+    if lr is None:
+        return [Pair(path) for path in hr_files]
+    by_name = {path.relative_to(lr).with_suffix(""): path for path in list_images(lr)}
+    pairs = []
+    for path in hr_files:
+        name = path.relative_to(hr).with_suffix("")
+        if name not in by_name:
+            raise DataError(f"{path}: has no partner named {name} in {lr}; add it or remove the HR image")
+        pairs.append(Pair(path, by_name.pop(name)))
+    if by_name:
+        raise DataError(f"{next(iter(by_name.values()))}: has no HR partner in {hr}; add it or remove it")
+    return pairs
+
+
+def check_pairs(pairs: Sequence[Pair], scale: int, patch_size: int) -> None:
+    """Reads every header and refuses the first image that cannot be trained on.
+
+    Args:
+        scale: HR side / LR side.
+        patch_size: side of an LR patch in pixels; each LR image holds at least one.
+
+    Raises:
+        DataError: names the file that is corrupt, too small or of the wrong ratio.
+    """
+    for pair in pairs:
+        width, height = image_size(pair.hr)
+        smallest = patch_size * scale
+        if min(width, height) < smallest:
+            raise DataError(
+                f"{pair.hr}: {width}x{height} is smaller than one {smallest}x{smallest} patch "
+                f"(patch {patch_size} x scale {scale}); use a smaller patch or remove it"
+            )
+        if pair.lr is not None:
+            size = image_size(pair.lr)
+            if (size[0] * scale, size[1] * scale) != (width, height):
+                raise DataError(
+                    f"{pair.lr}: {size[0]}x{size[1]} times {scale} is not {width}x{height} of {pair.hr}; "
+                    f"pairs differ by exactly the scale"
+                )
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) from the header of an image file.
+
+    Raises:
+        DataError: the file cannot be read as an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: is corrupt or not an image; replace or remove it") from error
+
+
+def split_by_ratio(pairs: Sequence[Pair], validation: float, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+    """(training, validation) pairs, shuffled by the seed; at least one image on either side.
+
+    Raises:
+        DataError: there are fewer than two images.
+    """
+    if len(pairs) < 2:
+        raise DataError(f"{pairs[0].hr if pairs else 'data'}: one image cannot be split; add images")
+    shuffled = sorted(pairs, key=lambda pair: str(pair.hr))
+    random.Random(seed).shuffle(shuffled)
+    count = min(max(round(len(shuffled) * validation), 1), len(shuffled) - 1)
+    return shuffled[count:], shuffled[:count]
+
+
+def split_by_manifest(pairs: Sequence[Pair], manifest: Path | str) -> dict[str, list[Pair]]:
+    """Pairs by the `split` column of a CSV whose `file` column holds paths relative to the CSV.
+
+    Raises:
+        DataError: the CSV lacks a column, or names no split for an image.
+    """
+    manifest = Path(manifest)
+    with open(manifest, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not {"file", "split"} <= set(reader.fieldnames or ()):
+            raise DataError(f"{manifest}: needs the columns 'file' and 'split'")
+        split_of = {(manifest.parent / row["file"]).resolve(): row["split"] for row in reader}
+    splits: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        split = split_of.get(pair.hr.resolve())
+        if split is None:
+            raise DataError(f"{pair.hr}: is not listed in {manifest}; add a row or remove the image")
+        splits.setdefault(split, []).append(pair)
+    return splits
+
+
+def find_split(root: Path | str, split: str) -> Path | None:
+    """The folder of a split ("train", "val" or "test") below a data folder, or None."""
+    for name in SPLITS[split]:
+        folder = Path(root) / name
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def training_and_validation(
+    root: Path | str, lr: Path | str | None = None, validation: float = 0.1, seed: int = 0
+) -> tuple[list[Pair], list[Pair]]:
+    """The training and validation pairs of a data folder, by the first rule that fits.
+
+    1. `train` and `val` subfolders (with the same subfolders below `lr`, where LR images are given);
+    2. a `manifest.csv` with the columns `file` and `split`;
+    3. a random share of `validation` of all images, fixed by the seed.
+
+    Raises:
+        DataError: as the functions above.
+    """
+    root = Path(root)
+    train, val = find_split(root, "train"), find_split(root, "val")
+    if train and val:
+        sides = (train, val)
+        lr_sides = [Path(lr) / side.name if lr else None for side in sides]
+        return pair_images(train, lr_sides[0]), pair_images(val, lr_sides[1])
+    pairs = pair_images(root, lr)
+    if (root / "manifest.csv").is_file():
+        splits = split_by_manifest(pairs, root / "manifest.csv")
+        if not (splits.get("train") and splits.get("val")):
+            raise DataError(f"{root / 'manifest.csv'}: has no 'train' or no 'val' image that exists")
+        return splits["train"], splits["val"]
+    return split_by_ratio(pairs, validation, seed)

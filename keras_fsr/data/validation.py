@@ -1,0 +1,32 @@
+"""Whole images for validation, as a tf.data stream of one pair at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from keras_fsr.data.folders import Pair, image_size
+from keras_fsr.data.patches import load_pairs
+
+
+def smallest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """The `count` pairs of least area, in their own order; all of them where count is 0."""
+    if not count or count >= len(pairs):
+        return list(pairs)
+    areas = [np.prod(image_size(pair.hr)) for pair in pairs]
+    chosen = np.sort(np.argsort(areas, kind="stable")[:count])
+    return [pairs[i] for i in chosen]
+
+
+def whole_images(pairs: Sequence[Pair], scale: int) -> tf.data.Dataset:
+    """Batches of one image: LR (1, H, W, 3) and HR (1, H * scale, W * scale, 3), float32 in [0, 1]."""
+    images = load_pairs(pairs, scale)
+
+    def generate():
+        for lr, hr in images:
+            yield lr[None], hr[None]
+
+    spec = tf.TensorSpec((1, None, None, 3), tf.uint8)
+    stream = tf.data.Dataset.from_generator(generate, output_signature=(spec, spec))
+    stream = stream.apply(tf.data.experimental.assert_cardinality(len(images)))
+    return stream.map(lambda lr, hr: (tf.cast(lr, tf.float32) / 255.0, tf.cast(hr, tf.float32) / 255.0))

@@ -1,0 +1,29 @@
+"""The errors keras_fsr raises on purpose.
+
+Each message is one line that names the file or value at fault and the remedy. The command line prints it
+and exits with code 2; anything else that escapes is a bug.
+"""
+
+
+class FSRError(Exception):
+    """Base of every deliberate error of the package."""
+
+
+class ImageError(FSRError):
+    """An image file cannot be read, written or used as it is."""
+
+
+class DataError(FSRError):
+    """A data folder is empty, unpaired, or holds an image that cannot be trained on."""
+
+
+class RecipeError(FSRError):
+    """A recipe has an unknown key, a wrong type or an impossible value."""
+
+
+class ModelError(FSRError):
+    """A model name or file is unknown, damaged, or not a super-resolution model."""
+
+
+class TrainingError(FSRError):
+    """A training cannot start, resume or go on."""

@@ -1,0 +1,177 @@
+"""What happens after each epoch of a run: log, curves, preview, best checkpoints, saved state, progress."""
+
+import csv
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn as Remaining
+
+
+class EpochLog(keras.callbacks.Callback):
+    """One CSV row an epoch: epoch, step, seconds, learning rate and all logged values.
+
+    Rows of epochs that a resumed training takes again are dropped at its start.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+
+    def load(self, epochs: int) -> None:
+        """Keeps the rows of the first `epochs` epochs of an earlier stretch."""
+        if self.path.is_file():
+            with open(self.path, newline="", encoding="utf-8") as file:
+                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            self.rows = [row for row in rows if row["epoch"] <= epochs]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {
+            "epoch": epoch + 1,
+            "step": self.model.step,
+            "seconds": round(time.monotonic() - self.started, 2),
+            "learning_rate": float(self.model.optimizer.learning_rate),
+        }
+        self.rows.append(row | {key: float(value) for key, value in (logs or {}).items()})
+        temporary = self.path.with_suffix(".tmp")
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(temporary, self.path)
+
+
+class Curves(keras.callbacks.Callback):
+    """Draws loss and PSNR over the steps as a PNG, from the rows of an `EpochLog`."""
+
+    def __init__(self, log: EpochLog, path: Path):
+        super().__init__()
+        self.log = log
+        self.path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        draw_curves(self.log.rows, self.path)
+
+
+def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
+    """Two panels, loss and PSNR-Y, training and validation, over the step."""
+    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+
+    steps = [row["step"] for row in rows]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axis, key, label in zip(
+        figure.subplots(1, 2), ("loss", "psnr_y"), ("loss", "PSNR-Y (dB)"), strict=True
+    ):
+        for prefix, name in (("", "training patches"), ("val_", "validation images")):
+            values = [row.get(prefix + key, np.nan) for row in rows]
+            axis.plot(steps, values, marker=".", label=name)
+        axis.set(xlabel="step", ylabel=label)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=90)
+
+
+class Preview(keras.callbacks.Callback):
+    """A grid of fixed validation images after each epoch: input, averaged generator, original."""
+
+    def __init__(self, images: Sequence[tuple[np.ndarray, np.ndarray]], folder: Path, size: int = 256):
+        super().__init__()
+        self.images = images
+        self.folder = folder
+        self.size = size
+
+    def on_epoch_end(self, epoch, logs=None):
+        rows = []
+        for lr, hr in self.images:
+            sr = np.asarray(self.model.generator(lr[None].astype("float32") / 255.0, training=False))[0]
+            sr = np.rint(np.clip(sr, 0, 1) * 255).astype("uint8")
+            rows.append(np.hstack([self._cell(image) for image in (lr, sr, hr)]))
+        Image.fromarray(np.vstack(rows)).save(self.folder / f"step_{self.model.step:06d}.jpg", quality=90)
+
+    def _cell(self, image: np.ndarray) -> np.ndarray:
+        return np.asarray(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.NEAREST))
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Keeps the generators of the best epochs as `.keras` files, by a logged value where more is better."""
+
+    def __init__(self, log: EpochLog, folder: Path, monitor: str, keep: int):
+        super().__init__()
+        self.log = log
+        self.folder = folder
+        self.monitor = monitor
+        self.keep = keep
+
+    def best_epochs(self) -> list[int]:
+        ranked = sorted(self.log.rows, key=lambda row: row.get(self.monitor, -np.inf), reverse=True)
+        return [int(row["epoch"]) for row in ranked[: self.keep]]
+
+    def path(self, epoch: int) -> Path:
+        return self.folder / f"epoch_{epoch:04d}.keras"
+
+    def on_epoch_end(self, epoch, logs=None):
+        best = {self.path(number) for number in self.best_epochs()}
+        path = self.path(epoch + 1)
+        if path in best:
+            save_model(self.model.generator, path)
+        for old in set(self.folder.glob("epoch_*.keras")) - best:
+            old.unlink()
+
+
+class SaveState(keras.callbacks.Callback):
+    """Saves everything a training must not lose; the last callback, so that a saved epoch is a whole one."""
+
+    def __init__(self, manager: tf.train.CheckpointManager):
+        super().__init__()
+        self.manager = manager
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.manager.save(checkpoint_number=epoch + 1)
+
+
+class Bar(keras.callbacks.Callback):
+    """One progress bar over all steps of the run, with time left and the latest figures."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_begin(self, logs=None):
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            Remaining(compact=False),
+        )
+        self.task = self.bar.add_task("training", total=self.steps, completed=self.model.step)
+        self.bar.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss", float("nan"))
+        self.bar.update(self.task, advance=1, description=f"loss {float(loss):.5f}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        figures = "  ".join(f"{key} {float(value):.4g}" for key, value in (logs or {}).items())
+        self.bar.console.print(f"epoch {epoch + 1}  step {self.model.step}  {figures}", highlight=False)
+
+    def on_train_end(self, logs=None):
+        self.bar.stop()
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Writes a `.keras` file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part.keras")
+    model.save(temporary)
+    os.replace(temporary, path)

@@ -1,0 +1,58 @@
+"""Which arithmetic a training runs in: mixed bfloat16 where the hardware has it, float32 elsewhere."""
+
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_fsr.errors import TrainingError
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+CPU_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # x86 with tiles, x86 without, ARM
+
+
+def policy_for(precision: str) -> str:
+    """The Keras dtype policy for "auto", "bfloat16" or "float32".
+
+    Raises:
+        TrainingError: another name was given.
+    """
+    if precision == "auto":
+        precision = "bfloat16" if hardware_has_bfloat16() else "float32"
+    if precision not in POLICIES:
+        raise TrainingError(f"precision {precision!r} is unknown; use auto, {' or '.join(POLICIES)}")
+    return POLICIES[precision]
+
+
+def hardware_has_bfloat16() -> bool:
+    """Whether the first GPU, or the CPU where there is none, multiplies bfloat16 natively."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
+        return capability >= (8, 0)
+    return bool(CPU_FLAGS & cpu_flags())
+
+
+def cpu_flags() -> set[str]:
+    """Feature flags of the CPU as Linux lists them; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    lines = (line for line in text.splitlines() if line.lower().startswith(("flags", "features")))
+    return set(next(lines, "").partition(":")[2].split())
+
+
+def copy_network(network: keras.Model, policy: str = "float32") -> keras.Model:
+    """The same network with the same weights, built anew to compute in a policy; weights stay float32.
+
+    Layers that name their own dtype (those that put out pixels) keep it.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        copy = network.__class__.from_config(network.get_config())
+    finally:
+        keras.config.set_dtype_policy(before)
+    copy.set_weights(network.get_weights())
+    return copy

@@ -1,0 +1,166 @@
+"""A whole training from a recipe: build, resume, fit, and the run folder that results.
+
+    RUN/recipe.yaml     the recipe as it ran           RUN/log.csv, curves.png   figures of each epoch
+    RUN/versions.json   what it ran on                 RUN/preview/*.jpg         input, output, original
+    RUN/state/          all that a resume needs        RUN/best/*.keras          the best epochs
+    RUN/NAME.keras      the best epoch's generator, written at the end
+"""
+
+import json
+import platform
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+import keras_fsr
+from keras_fsr import generators
+from keras_fsr.data.folders import training_and_validation
+from keras_fsr.data.patches import Augmentation, Flatness, Patches, load_pair
+from keras_fsr.data.validation import smallest_pairs, whole_images
+from keras_fsr.errors import TrainingError
+from keras_fsr.losses.pixel import PIXEL_LOSSES
+from keras_fsr.metrics.streaming import PSNRY
+from keras_fsr.training import callbacks
+from keras_fsr.training.optimizers import OPTIMIZERS, WarmupHoldDecay
+from keras_fsr.training.recipes import Recipe, save_recipe
+from keras_fsr.training.trainer import Trainer
+
+PREVIEWS = 4
+
+
+def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | None = None, resume=False) -> Path:
+    """Trains by a recipe and returns the path of the best generator, a `.keras` file.
+
+    Args:
+        data: folder of HR images (see `keras_fsr.data.folders.training_and_validation`).
+        out: run folder; must be new or empty unless `resume`.
+        lr: folder of LR images of the same names, or None to reduce the HR images.
+        resume: go on from the last saved epoch of `out`.
+
+    Raises:
+        DataError, RecipeError, TrainingError: bad images, recipe, or a run that cannot start or go on.
+    """
+    out = Path(out)
+    prepare_folder(out, resume)
+    keras.utils.set_random_seed(recipe.training.seed)
+    train_pairs, val_pairs = training_and_validation(data, lr, recipe.data.validation_share)
+    patches = make_patches(recipe, train_pairs)
+    val_pairs = smallest_pairs(val_pairs, recipe.data.validation_limit)
+
+    trainer = make_trainer(recipe)
+    state = tf.train.Checkpoint(
+        generator=trainer.generator, learner=trainer.learner, optimizer=trainer.optimizer
+    )
+    manager = tf.train.CheckpointManager(state, str(out / "state"), max_to_keep=2)
+    if resume:
+        restore(state, manager, out)
+    save_recipe(recipe, out / "recipe.yaml")
+    (out / "versions.json").write_text(json.dumps(versions(trainer, len(train_pairs)), indent=1))
+
+    epoch = trainer.step // recipe.training.steps_per_epoch
+    log = callbacks.EpochLog(out / "log.csv")
+    log.load(epoch)
+    best = callbacks.KeepBest(log, out / "best", "val_psnr_y", recipe.training.keep_best)
+    trainer.fit(
+        patches,
+        validation_data=whole_images(val_pairs, recipe.scale),
+        initial_epoch=epoch,
+        epochs=recipe.training.steps // recipe.training.steps_per_epoch,
+        steps_per_epoch=recipe.training.steps_per_epoch,
+        verbose=0,
+        callbacks=[
+            callbacks.Bar(recipe.training.steps),
+            log,
+            callbacks.Curves(log, out / "curves.png"),
+            callbacks.Preview(
+                [load_pair(pair, recipe.scale) for pair in val_pairs[:PREVIEWS]], out / "preview"
+            ),
+            best,
+            callbacks.SaveState(manager),
+        ],
+    )
+    return copy_best(best, out / f"{recipe.name}.keras")
+
+
+def prepare_folder(out: Path, resume: bool) -> None:
+    """Makes the run folder; refuses to mix two runs."""
+    if resume and not (out / "state" / "checkpoint").is_file():
+        raise TrainingError(f"{out}: has no saved state to resume from; leave out --resume to start there")
+    if not resume and out.is_dir() and any(out.iterdir()):
+        raise TrainingError(f"{out}: is not empty; add --resume to go on with it, or choose another folder")
+    for name in ("preview", "best", "state"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+
+
+def make_patches(recipe: Recipe, pairs) -> Patches:
+    data = recipe.data
+    flatness = Flatness(
+        start=data.flatness_start,
+        increase=data.flatness_increase,
+        every=data.flatness_every,
+        maximum=data.flatness_maximum,
+        candidates=data.flatness_candidates,
+    )
+    return Patches(
+        pairs,
+        recipe.scale,
+        data.batch_size,
+        data.patch_size,
+        flatness=flatness,
+        augmentation=Augmentation(data.flip, data.flip_vertical, data.rotate),
+        seed=recipe.training.seed,
+    )
+
+
+def make_trainer(recipe: Recipe) -> Trainer:
+    """The compiled trainer of a recipe, with freshly initialised weights."""
+    settings = recipe.training
+    generator = generators.get(recipe.generator.name)(scale=recipe.scale, **recipe.generator.options)
+    rate = WarmupHoldDecay(
+        settings.learning_rate,
+        settings.steps,
+        settings.warmup_steps,
+        settings.decay_steps,
+        settings.final_rate,
+    )
+    trainer = Trainer(generator, ema_decay=settings.ema_decay, precision=settings.precision)
+    trainer.compile(
+        optimizer=OPTIMIZERS[settings.optimizer](rate, settings.clip_norm or None),
+        loss=PIXEL_LOSSES[settings.loss](),
+        metrics=[PSNRY(recipe.scale)],
+    )
+    return trainer
+
+
+def restore(state: tf.train.Checkpoint, manager: tf.train.CheckpointManager, out: Path) -> None:
+    """Loads the last saved state, all of it or none."""
+    try:
+        state.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+    except (AssertionError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(
+            f"{out}: its saved state does not fit this recipe ({reason}); resume with the recipe in that folder"
+        ) from None
+
+
+def versions(trainer: Trainer, images: int) -> dict[str, str | int]:
+    return {
+        "keras_fsr": keras_fsr.__version__,
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "precision": str(trainer.learner.layers[1].dtype_policy.name),
+        "parameters": trainer.generator.count_params(),
+        "training_images": images,
+    }
+
+
+def copy_best(best: callbacks.KeepBest, path: Path) -> Path:
+    """The best epoch's file under the recipe's name."""
+    temporary = path.with_suffix(".part")
+    shutil.copyfile(best.path(best.best_epochs()[0]), temporary)
+    temporary.replace(path)
+    return path

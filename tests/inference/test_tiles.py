@@ -1,0 +1,163 @@
+"""Tiled super-resolution against one call on the whole image, with networks of a known reach."""
+
+import tracemalloc
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_fsr.errors import FSRError
+from keras_fsr.inference.tiles import count_tiles, upscale
+
+SCALE = 4
+SIZES = [(1, 1), (3, 7), (65, 131), (257, 190), (300, 301)]
+
+
+def blurring_network(part: np.ndarray) -> np.ndarray:
+    """x4 with zero-padded convolutions before and after, as a real network has: reach 5 input pixels."""
+    zero = {"borderType": cv2.BORDER_CONSTANT}
+    out = cv2.blur(part, (5, 5), **zero)
+    out = cv2.GaussianBlur(out, (3, 3), 0, **zero)
+    out = cv2.resize(out, None, fx=SCALE, fy=SCALE, interpolation=cv2.INTER_NEAREST)
+    return cv2.blur(out, (5, 5), **zero)
+
+
+def constant_network(value: float):
+    return lambda part: np.full((part.shape[0] * SCALE, part.shape[1] * SCALE, 3), value, np.float32)
+
+
+def noise(height: int, width: int, dtype=np.uint8) -> np.ndarray:
+    return np.random.default_rng(height * 1000 + width).integers(
+        0, np.iinfo(dtype).max, (height, width, 3), dtype, endpoint=True
+    )
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> int:
+    return int(np.abs(a.astype(np.int32) - b).max())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("dtype", "allowed"), [(np.uint8, 1), (np.uint16, 257)])
+def test_tiled_equals_whole(size, dtype, allowed):
+    pixels = noise(*size, dtype)
+    whole = upscale(pixels, blurring_network, SCALE, tile=None)
+    assert whole.dtype == dtype
+    assert whole.shape == (size[0] * SCALE, size[1] * SCALE, 3)
+    for tile, overlap in [(65, 32), (96, 32), (128, 24), (200, 40)]:
+        tiled = upscale(pixels, blurring_network, SCALE, tile, overlap)
+        assert tiled.dtype == dtype
+        assert difference(tiled, whole) <= allowed, (tile, overlap)
+
+
+@pytest.mark.parametrize("tile", [41, 64, 77])
+def test_every_small_difference_in_size_tiles_without_a_gap(tile):
+    for width in range(1, 300, 7):
+        pixels = noise(5, width)
+        whole = upscale(pixels, blurring_network, SCALE, tile=None)
+        assert difference(upscale(pixels, blurring_network, SCALE, tile, overlap=20), whole) <= 1, width
+
+
+def test_whole_is_the_network_on_the_reflected_image():
+    pixels, pad = noise(40, 50), 16
+    reflected = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    expected = blurring_network(reflected.astype(np.float32) / np.float32(255))
+    inner = expected[pad * SCALE : -pad * SCALE, pad * SCALE : -pad * SCALE]
+    assert np.array_equal(upscale(pixels, blurring_network, SCALE), np.rint(inner * np.float32(255)))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, 0.5, 126.5 / 255, 0.999, 1.0, -0.5, 1.7])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_constant_network_gives_a_constant(value, dtype):
+    levels = np.iinfo(dtype).max
+    expected = np.rint(np.clip(np.float32(value) * np.float32(levels), 0, levels))
+    tiled = upscale(noise(150, 170, dtype), constant_network(value), SCALE, tile=70, overlap=31)
+    assert (tiled == expected).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 200), (150, 170)])
+def test_zero_padding_never_darkens_the_edge(size):
+    pixels = np.full((*size, 3), 200, np.uint8)
+    assert (upscale(pixels, blurring_network, SCALE, tile=80) == 200).all()
+    # The same network without the pad does darken it, so the test can fail.
+    assert (upscale(pixels, blurring_network, SCALE, tile=80, pad=0) < 200).any()
+
+
+def test_disagreeing_tiles_fade_without_a_step():
+    """Tiles that differ by 120 levels meet in ramps: no two neighbouring pixels differ by much."""
+    calls = iter(range(100))
+    network = lambda part: constant_network(0.2 + 0.47 * (next(calls) % 2))(part)  # noqa: E731
+    tiled = upscale(noise(200, 200), network, SCALE, tile=96, overlap=32).astype(np.int32)
+    step = 120 / (16 * SCALE)
+    for axis in (0, 1):
+        assert np.abs(np.diff(tiled, axis=axis)).max() <= step + 1.5
+
+
+@pytest.mark.parametrize("size", [(257, 190), (20, 300), (300, 301)])
+def test_all_calls_have_one_shape_and_are_counted(size):
+    shapes, reports = [], []
+
+    def network(part):
+        assert part.dtype == np.float32
+        assert part.flags.c_contiguous
+        assert part.min() >= 0
+        assert part.max() <= 1
+        shapes.append(part.shape)
+        return np.repeat(np.repeat(part, 2, 0), 2, 1)
+
+    upscale(noise(*size), network, 2, tile=96, progress=lambda done, total: reports.append((done, total)))
+    total = count_tiles(*size, tile=96)
+    assert len(set(shapes)) == 1
+    assert max(shapes[0][:2]) <= 96 + 2 * 16
+    assert reports == [(k + 1, total) for k in range(total)]
+    assert total > 1
+
+
+@pytest.mark.parametrize(
+    ("size", "count"), [((256, 256), 1), ((10, 256), 1), ((512, 512), 4), ((257, 256), 2)]
+)
+def test_images_up_to_the_tile_take_one_call(size, count):
+    assert count_tiles(*size) == count
+    assert count_tiles(*size, tile=None) == 1
+
+
+def test_memory_is_the_output_and_one_tile():
+    pixels = noise(900, 900)
+    one_tile = ((96 + 32) * SCALE) ** 2 * 3 * 4
+    network = lambda part: part.repeat(SCALE, 0).repeat(SCALE, 1)  # noqa: E731
+    tracemalloc.start()
+    try:
+        output = upscale(pixels, network, SCALE, tile=96)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - output.nbytes < 1.2 * pixels.nbytes + 3 * one_tile
+
+
+def test_network_result_may_be_read_only():
+    def network(part):
+        result = part.repeat(2, 0).repeat(2, 1)
+        result.flags.writeable = False
+        return result
+
+    pixels = noise(100, 100)
+    assert np.array_equal(upscale(pixels, network, 2, tile=70), pixels.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tile": 64}, "larger tile"),
+        ({"tile": 0, "overlap": 0}, "larger tile"),
+        ({"overlap": -1}, "negative"),
+        ({"pad": -1}, "negative"),
+        ({"scale": 0}, "scale is 0"),
+        ({"scale": 3}, "network of scale 3"),
+        ({"pixels": np.zeros((4, 4), np.uint8)}, r"\(H, W, 3\)"),
+        ({"pixels": np.zeros((0, 4, 3), np.uint8)}, r"\(H, W, 3\)"),
+        ({"pixels": np.zeros((4, 4, 3), np.float32)}, "uint8 or uint16"),
+    ],
+)
+def test_bad_arguments_are_refused(change, message):
+    arguments = {"pixels": noise(8, 8), "network": blurring_network, "scale": SCALE} | change
+    with pytest.raises(FSRError, match=message):
+        upscale(**arguments)
