@@ -5,6 +5,7 @@ leave the value range as it is.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 _register = keras.saving.register_keras_serializable(package="keras_fsr")
@@ -112,3 +113,50 @@ class ScaledResidual(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
+
+
+@_register
+class BicubicUpsampling(keras.layers.Layer):
+    """Bicubic enlargement (Keys, a = -0.5, as Pillow's), (N, H, W, C) -> (N, H * scale, W * scale, C).
+
+    A fixed 5x5 convolution at low resolution whose channels are shuffled into space, so that it takes any size
+    and exports as plain operations. Beyond the edge the image is mirrored, where Pillow renormalises.
+
+    Args:
+        scale: enlargement of each side, at least 2.
+    """
+
+    RADIUS = 2
+
+    def __init__(self, scale: int, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        taps = bicubic_taps(self.scale)
+        kernel = np.einsum("yi,xj,cd->ijcyxd", taps, taps, np.eye(channels))
+        self._kernel = kernel.reshape(*kernel.shape[:3], -1).astype("float32")
+
+    def call(self, x):
+        r = self.RADIUS
+        padded = ops.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="symmetric")
+        phases = ops.conv(padded, ops.cast(self._kernel, x.dtype), padding="valid", data_format="channels_last")
+        return ops.depth_to_space(phases, self.scale, data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        n, h, w, c = input_shape
+        times = self.scale
+        return (n, h and h * times, w and w * times, c)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+def bicubic_taps(scale: int) -> np.ndarray:
+    """Weights of the five nearest samples for each of the `scale` phases, (scale, 5); rows sum to 1."""
+    phases = (np.arange(scale) + 0.5) / scale - 0.5
+    distance = np.abs(phases[:, None] - np.arange(-2, 3)[None, :])
+    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))

@@ -36,6 +36,7 @@ def contact_sheet(
     The images of a row are shown at one size, that of its largest: reduced by Lanczos where it exceeds the
     cell, enlarged by a whole factor where that fits, else as it is, in the middle of the cell. Smaller
     images of the row are enlarged by nearest neighbour, so that the pixels of an LR show.
+    Text wider than its place is shortened; Pillow's own font draws ASCII, other letters show as boxes.
 
     Args:
         rows: caption(s) and images of each row, an image for each title.

@@ -119,7 +119,7 @@ def _spans(side: int, tile: int | None, overlap: int, pad: int) -> list[_Span]:
 
 
 def _call(network: Upscale, padded: np.ndarray, row: _Span, column: _Span, scale: int) -> np.ndarray:
-    """The network's answer for one tile: (rows * scale, columns * scale, 3) float32, in levels of the dtype."""
+    """The network's answer for one tile, (rows * scale, columns * scale, 3) float32, in levels."""
     part = padded[row.start : row.start + row.size, column.start : column.start + column.size]
     levels = np.float32(np.iinfo(padded.dtype).max)
     result = network(part.astype(np.float32) / levels)

@@ -208,6 +208,15 @@ def test_evaluation_sheet_shows_input_bicubic_model_original(tmp_path):
     expected = [_nearest(lr, 4), baselines(4)["bicubic"](lr), _nearest_model(lr), hr]
     for column, image in enumerate(expected):
         np.testing.assert_array_equal(_cell(sheet, 256, 0, column, 4, 1), image)
+    before, after = rows[0], rows[2]
+    captions = [
+        f"largest gain: {after.psnr_y - before.psnr_y:+.2f} dB",
+        f"{before.psnr_y:.2f} dB, SSIM {before.ssim_y:.3f}",
+        f"{after.psnr_y:.2f} dB, SSIM {after.ssim_y:.3f}",
+        "face",
+    ]
+    whole = contact_sheet([(captions, expected)], ["input (1/4)", "bicubic", "mine", "original"])
+    np.testing.assert_array_equal(np.asarray(sheet), np.asarray(whole))
     assert (tmp_path / "sheet.png").is_file()
 
 

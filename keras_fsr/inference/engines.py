@@ -1,0 +1,151 @@
+"""What runs a network: LiteRT for a `.tflite` file, Keras for a `.keras` file.
+
+An engine has a `scale` and is called with one image, (H, W, 3) float32 in [0, 1], any size; it returns
+(H * scale, W * scale, 3) float32. The LiteRT engine needs no TensorFlow.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from keras_fsr.errors import ModelError
+
+PROBE = 16  # side in pixels of the image that tells a network's scale; a multiple of every unshuffle factor
+
+
+class Engine(Protocol):
+    """A network ready to run."""
+
+    scale: int
+
+    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+
+
+class LiteRTEngine:
+    """Runs a float-input `.tflite` file through LiteRT with XNNPACK.
+
+    Args:
+        path: the file.
+        threads: CPU threads; all that this process may use by default.
+
+    Raises:
+        ModelError: the file is missing, is no TFLite model, or does not enlarge RGB images.
+    """
+
+    def __init__(self, path: Path | str, threads: int | None = None):
+        # Imported here: reading images or recipes must not pay for the runtime.
+        from ai_edge_litert.interpreter import Interpreter
+
+        check_file(path)
+        try:
+            with quiet():
+                self._interpreter = Interpreter(str(path), num_threads=threads or available_cores())
+            self._input = self._interpreter.get_input_details()[0]
+            self._output = self._interpreter.get_output_details()[0]
+            if self._input["dtype"] != np.float32:
+                raise ValueError(f"its input is {self._input['dtype'].__name__}, not float32")
+            self._shape: tuple[int, ...] = ()
+            self.scale = probe_scale(self)
+        except (ValueError, RuntimeError, IndexError) as error:
+            raise ModelError(f"{path}: is not a super-resolution model ({first_line(error)})") from None
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if image.shape != self._shape:
+            self._interpreter.resize_tensor_input(self._input["index"], (1, *image.shape), strict=True)
+            self._interpreter.allocate_tensors()
+            self._shape = image.shape
+        self._interpreter.set_tensor(self._input["index"], image[None])
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output["index"])[0]
+
+
+class KerasEngine:
+    """Runs a `.keras` file, or a Keras model, through Keras.
+
+    Args:
+        model: path of the file or the model itself.
+
+    Raises:
+        ModelError: the file is missing, is no Keras model, or does not enlarge RGB images.
+    """
+
+    def __init__(self, model):
+        try:
+            import keras
+
+            from keras_fsr import generators
+        except ImportError:
+            raise ModelError(
+                f"{model}: a .keras model needs Keras; pip install 'keras-fsr[train]', or use the .tflite"
+            ) from None
+        if isinstance(model, str | os.PathLike):
+            check_file(model)
+            generators.register_all()
+            try:
+                model = keras.models.load_model(model, compile=False, safe_mode=True)
+            except Exception as error:  # Keras raises whatever its zip, JSON and HDF5 readers raise
+                raise ModelError(f"{model}: is not a Keras model ({first_line(error)})") from None
+        self._model = model
+        try:
+            self.scale = probe_scale(self)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise ModelError(f"{model}: is not a super-resolution model ({first_line(error)})") from None
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return np.asarray(self._model.predict_on_batch(image[None]))[0]
+
+
+def load_engine(path: Path | str, threads: int | None = None) -> Engine:
+    """The engine for a model file, by its extension.
+
+    Raises:
+        ModelError: neither `.tflite` nor `.keras`, or as the engines.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".tflite":
+        return LiteRTEngine(path, threads)
+    if suffix == ".keras":
+        return KerasEngine(path)
+    raise ModelError(f"{path}: is neither a .tflite nor a .keras file")
+
+
+def probe_scale(engine: Engine) -> int:
+    """Scale of a network, from what it makes of a small image."""
+    shape = engine(np.zeros((PROBE, PROBE, 3), np.float32)).shape
+    scale = shape[0] // PROBE
+    if scale < 1 or shape != (PROBE * scale, PROBE * scale, 3):
+        raise ValueError(f"it makes {shape} of {(PROBE, PROBE, 3)}")
+    return scale
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hides what LiteRT's C++ writes to stderr when it sets up a delegate; Python cannot switch it off."""
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def check_file(path: Path | str) -> None:
+    if not Path(path).is_file():
+        raise ModelError(f"{path}: no such model file")
+
+
+def available_cores() -> int:
+    """CPU cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

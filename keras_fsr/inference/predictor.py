@@ -1,0 +1,170 @@
+"""The Predictor: a model by name or file, applied to arrays, files and folders."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from keras_fsr import pretrained
+from keras_fsr.errors import FSRError, ImageError
+from keras_fsr.inference import tiles
+from keras_fsr.inference.engines import Engine, load_engine
+from keras_fsr.inference.images import (
+    Picture,
+    check_output,
+    find_images,
+    read_image,
+    upscale_picture,
+    write_image,
+)
+
+Progress = Callable[[int, int], None]
+MAX_PIXELS = 64_000_000
+
+
+@dataclass
+class FolderReport:
+    """What a folder run did: files written, and (file, reason) of those that could not be done."""
+
+    written: list[Path] = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+
+
+class Predictor:
+    """Enlarges images with a shipped model or a model file.
+
+    Args:
+        model: name of a shipped model, or path of a `.tflite` or `.keras` file.
+        tile: side in pixels of the part that is enlarged at once, None for the whole image.
+        overlap: pixels that neighbouring tiles share.
+        ensemble: average the eight flips and turns of each tile: a little sharper, eight times slower.
+        threads: CPU threads, all by default (LiteRT).
+        max_pixels: larger inputs are refused before they are decoded.
+
+    Raises:
+        ModelError: no such model, or a file that is none.
+
+    Example:
+        Predictor("face_x4").predict("face.jpg", "face_x4.png")
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "face_x4",
+        tile: int | None = 320,
+        overlap: int = 64,
+        ensemble: bool = False,
+        threads: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        self.engine = load_engine(find_model(model), threads)
+        self.tile = tile
+        self.overlap = overlap
+        self.network = SelfEnsemble(self.engine) if ensemble else self.engine
+        self.max_pixels = max_pixels
+
+    @property
+    def scale(self) -> int:
+        """Enlargement of each side."""
+        return self.engine.scale
+
+    def predict(
+        self,
+        image: np.ndarray | str | Path,
+        out: str | Path | None = None,
+        progress: Progress | None = None,
+    ):
+        """Enlarges an array, a file or a folder of files.
+
+        Args:
+            image: (H, W, 3) uint8 or uint16 RGB array; or a file; or a folder, with its subfolders.
+            out: for a file, the file to write; for a folder, the folder to write PNGs into.
+            progress: called with (tiles done, tiles in all), or for a folder (files done, files in all).
+
+        Returns:
+            For an array, or a file without `out`: the (H * scale, W * scale, 3) array of the same dtype.
+            For a file with `out`: its path. For a folder: a `FolderReport`.
+
+        Raises:
+            ImageError: the file or array cannot be read, or the output not be written. In a folder run
+                bad files are reported instead, and the others done.
+        """
+        if isinstance(image, np.ndarray):
+            return self._enlarge(image, progress)
+        path = Path(image)
+        if path.is_dir():
+            return self._predict_folder(path, out, progress)
+        if out is None:
+            return self._enlarge_picture(read_image(path, max_pixels=self.max_pixels), progress).pixels
+        out = Path(out)
+        if out.resolve() == path.resolve():
+            raise ImageError(f"{out}: is the input itself; choose another output")
+        picture = read_image(path, max_pixels=self.max_pixels)
+        # Before the work, not after it.
+        check_output(out, picture.width * self.scale, picture.height * self.scale, picture.transparent)
+        write_image(out, self._enlarge_picture(picture, progress))
+        return out
+
+    def _enlarge_picture(self, picture: Picture, progress: Progress | None) -> Picture:
+        return upscale_picture(picture, lambda pixels: self._enlarge(pixels, progress), self.scale)
+
+    def _predict_folder(self, folder: Path, out: str | Path | None, progress: Progress | None):
+        if out is None:
+            raise ImageError(f"{folder}: is a folder; name the folder to write to")
+        files = find_images(folder)
+        if not files:
+            raise ImageError(f"{folder}: holds no image")
+        report = FolderReport()
+        for done, path in enumerate(files, start=1):
+            try:
+                target = Path(out) / path.relative_to(folder).with_suffix(".png")
+                make_parents(target)
+                report.written.append(self.predict(path, target))
+            except FSRError as error:
+                report.failed.append((path, str(error)))
+            if progress:
+                progress(done, len(files))
+        return report
+
+    def _enlarge(self, pixels: np.ndarray, progress: Progress | None) -> np.ndarray:
+        return tiles.upscale(
+            pixels, self.network, self.scale, tile=self.tile, overlap=self.overlap, progress=progress
+        )
+
+
+class SelfEnsemble:
+    """Mean of a network's answers to the eight flips and quarter turns of its input.
+
+    Source: Timofte et al., "Seven ways to improve example-based single image super resolution" (2016).
+    """
+
+    def __init__(self, engine: Engine):
+        self.engine = engine
+        self.scale = engine.scale
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        total = None
+        for turns in (0, 2, 1, 3):  # equal shapes next to each other: an engine plans anew for each shape
+            for flip in (False, True):
+                turned = np.rot90(image[:, ::-1] if flip else image, turns)
+                answer = np.rot90(self.engine(np.ascontiguousarray(turned)), -turns)
+                answer = answer[:, ::-1] if flip else answer
+                total = answer.copy() if total is None else total + answer
+        return total / np.float32(8)
+
+
+def find_model(model: str | Path) -> Path:
+    """The file of a model: a shipped name, or a path."""
+    path = Path(model)
+    if path.suffix.lower() in (".tflite", ".keras") or path.is_file():
+        return path
+    return pretrained.weights(str(model))
+
+
+def make_parents(path: Path) -> None:
+    """Makes the folder of a file to be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImageError(f"{path.parent}: cannot be made ({error.strerror}); choose another output") from None

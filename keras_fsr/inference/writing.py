@@ -1,0 +1,101 @@
+"""Writing image files, whole or not at all."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from keras_fsr.errors import ImageError
+from keras_fsr.inference import png_tiff
+from keras_fsr.inference.picture import FORMATS, Picture
+
+_SIDE_LIMITS = {"JPEG": 65500, "WEBP": 16383}
+_WITHOUT_ALPHA = {"JPEG", "BMP"}
+
+
+def check_output(path: str | Path, width: int, height: int, transparent: bool) -> None:
+    """Raise ImageError where a picture like this cannot be written to path; cheap, to ask before the work.
+
+    Covers the folder, the extension, transparency and the size, but not permissions and space.
+    """
+    path = Path(path)
+    name = FORMATS.get(path.suffix.lower())
+    if name is None:
+        raise ImageError(f"{path}: has no known image extension; use one of {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise ImageError(f"{path}: cannot be written, for {path.parent} is not a folder; create it first")
+    if path.is_dir():
+        raise ImageError(f"{path}: is a folder; give the name of a file")
+    if transparent and name in _WITHOUT_ALPHA:
+        raise ImageError(f"{path}: has transparency, which {name} cannot hold; write .png or .webp")
+    limit = _SIDE_LIMITS.get(name)
+    if limit is not None and max(width, height) > limit:
+        raise ImageError(
+            f"{path}: has {width} x {height} pixels, but {name} holds at most {limit} a side; write .png"
+        )
+
+
+def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
+    """Write a picture in the format that the extension names; the file appears whole or not at all.
+
+    PNG and TIFF keep 16 bits, the others get them rounded to 8. All but BMP keep EXIF and the colour profile.
+    WebP is lossless; quality (1 to 100) is JPEG's, whose colours are not subsampled. An opaque alpha channel
+    is left out of JPEG and BMP. Gray with alpha becomes RGBA in 16-bit TIFF. Raises ImageError as
+    check_output does, and where the file cannot be written.
+    """
+    path = Path(path)
+    check_output(path, picture.width, picture.height, picture.transparent)
+    name = FORMATS[path.suffix.lower()]
+    with _whole_file(path) as file:
+        if name == "TIFF":
+            file.write(png_tiff.encode_tiff(_channels(picture, name), picture.exif, picture.icc))
+        elif name == "PNG" and picture.max_value > 255:
+            file.write(png_tiff.encode_png_16bit(_channels(picture, name), picture.exif, picture.icc))
+        else:
+            _save_8bit(file, picture.to_8bit(), name, quality)
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of path once it is complete, or leaves no trace."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "x+b") as file:
+            yield file
+        os.replace(temporary, path)
+    except (OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error or type(error).__name__
+        raise ImageError(
+            f"{path}: cannot be written ({reason}); check the folder's permissions and free space"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _channels(picture: Picture, name: str) -> np.ndarray:
+    """(H, W, 1 to 4) as the format stores them: one channel for gray, alpha last."""
+    pixels = picture.pixels[..., :1] if picture.gray else picture.pixels
+    if picture.alpha is None or name in _WITHOUT_ALPHA:
+        return pixels
+    if name == "TIFF" and picture.max_value > 255:
+        pixels = picture.pixels  # its readers know no 16-bit gray with alpha
+    return np.concatenate([pixels, picture.alpha[..., None]], axis=2)
+
+
+def _save_8bit(file: BinaryIO, picture: Picture, name: str, quality: int) -> None:
+    options = {
+        "JPEG": {"quality": quality, "subsampling": 0},
+        "WEBP": {"lossless": True, "exact": True},
+    }.get(name, {})
+    if picture.exif is not None:
+        options["exif"] = picture.exif
+    if picture.icc is not None:
+        options["icc_profile"] = picture.icc
+    levels = _channels(picture, name)
+    Image.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels).save(file, name, **options)
