@@ -27,7 +27,7 @@ class Pair:
 
 
 def list_images(folder: Path | str) -> list[Path]:
-    """All images below a folder, sorted by path; hidden files are left out.
+    """All images below a folder, sorted by path; hidden files and folders are left out.
 
     Raises:
         DataError: the folder does not exist or holds no image.
@@ -38,7 +38,9 @@ def list_images(folder: Path | str) -> list[Path]:
     found = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in EXTENSIONS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
     )
     if not found:
         raise DataError(f"{folder}: holds no image ({', '.join(EXTENSIONS)})")

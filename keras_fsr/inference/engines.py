@@ -44,12 +44,12 @@ class LiteRTEngine:
         try:
             with quiet():
                 self._interpreter = Interpreter(str(path), num_threads=threads or available_cores())
-            self._input = self._interpreter.get_input_details()[0]
-            self._output = self._interpreter.get_output_details()[0]
-            if self._input["dtype"] != np.float32:
-                raise ValueError(f"its input is {self._input['dtype'].__name__}, not float32")
-            self._shape: tuple[int, ...] = ()
-            self.scale = probe_scale(self)
+                self._input = self._interpreter.get_input_details()[0]
+                self._output = self._interpreter.get_output_details()[0]
+                if self._input["dtype"] != np.float32:
+                    raise ValueError(f"its input is {self._input['dtype'].__name__}, not float32")
+                self._shape: tuple[int, ...] = ()
+                self.scale = probe_scale(self)
         except (ValueError, RuntimeError, IndexError) as error:
             raise ModelError(f"{path}: is not a super-resolution model ({first_line(error)})") from None
 

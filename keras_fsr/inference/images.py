@@ -185,24 +185,28 @@ def _damaged(path: Path, error: Exception) -> ImageError:
 def _metadata(image: Image.Image) -> tuple[bytes | None, int]:
     """The EXIF block to keep, its orientation 1, and the orientation (1 to 8) still to be applied.
 
-    Pillow has turned a TIFF in loading it, and then says 1.
+    Pillow has turned a TIFF in loading it, and then says 1. Damaged EXIF, on which Pillow raises nearly
+    anything, is no reason to refuse a picture: what cannot be read of it is dropped.
     """
+    orientation = 1
     try:
         exif = image.getexif()
         orientation = exif.get(ExifTags.Base.Orientation, 1)
-        if image.format == "TIFF":
-            for tag in set(exif) - _DESCRIPTIVE_TAGS:
-                del exif[tag]
-        if not exif:
-            return None, 1
-        for tag in _STALE_EXIF:
-            exif.get_ifd(ExifTags.IFD.Exif).pop(tag, None)
-        exif[ExifTags.Base.Orientation] = 1
-        return exif.tobytes(), orientation
-    except (
-        Exception
-    ):  # damaged EXIF, on which Pillow raises nearly anything, is no reason to refuse the picture
-        return None, 1
+        return _exif_block(exif, image.format), orientation
+    except Exception:
+        return None, orientation
+
+
+def _exif_block(exif: Image.Exif, source_format: str) -> bytes | None:
+    if source_format == "TIFF":
+        for tag in set(exif) - _DESCRIPTIVE_TAGS:
+            del exif[tag]
+    if not exif:
+        return None
+    for tag in _STALE_EXIF:
+        exif.get_ifd(ExifTags.IFD.Exif).pop(tag, None)
+    exif[ExifTags.Base.Orientation] = 1
+    return exif.tobytes()
 
 
 def _levels_8bit(image: Image.Image) -> np.ndarray:

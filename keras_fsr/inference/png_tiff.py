@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
+_LEVEL = 4  # of zlib: up to three times as fast as its default of 6, for files a few percent larger
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
 _PNG_LEFT_FILTER = 1
@@ -46,7 +47,7 @@ def encode_png_16bit(array: np.ndarray, exif: bytes | None, icc: bytes | None) -
         chunks.append(_png_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
     if exif:
         chunks.append(_png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    chunks += [_png_chunk(b"IDAT", zlib.compress(_png_rows(array))), _png_chunk(b"IEND", b"")]
+    chunks += [_png_chunk(b"IDAT", zlib.compress(_png_rows(array), _LEVEL)), _png_chunk(b"IEND", b"")]
     return b"".join(chunks)
 
 
@@ -70,7 +71,7 @@ def encode_tiff(array: np.ndarray, exif: bytes | None, icc: bytes | None) -> byt
     height, width, channels = array.shape
     differences = array.astype(array.dtype.newbyteorder("<"))
     differences[:, 1:] -= array[:, :-1]
-    data = zlib.compress(differences)
+    data = zlib.compress(differences, _LEVEL)
     tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
     if exif:
         _copy_exif(tags, exif)

@@ -122,7 +122,10 @@ def apply_override(values: dict, override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise RecipeError(f"--set {override}: {section} is a value, not a section")
-    values[last] = yaml.safe_load(text)
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {override}: the value is not plain YAML") from None
 
 
 def build(kind: type, values: Any, where: str):
@@ -189,6 +192,8 @@ def check_training(training: TrainingRecipe, where: str) -> None:
         value = getattr(training, key)
         if value not in known:
             raise RecipeError(f"{where}: unknown {key} {value!r}{nearest(value, known)}")
+    if training.steps_per_epoch < 1:
+        raise RecipeError(f"{where}: steps_per_epoch {training.steps_per_epoch} is not at least 1")
     if training.steps % training.steps_per_epoch:
         raise RecipeError(
             f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"

@@ -91,8 +91,8 @@ class Trainer(keras.Model):
         gradients = tape.gradient(loss, self.learner.trainable_variables)
         with tf.control_dependencies([assert_finite(loss, gradients)]):
             gradients = [tf.identity(gradient) for gradient in gradients]
-        self.optimizer.apply(gradients, self.learner.trainable_variables)
-        self._average_weights()
+            self.optimizer.apply(gradients, self.learner.trainable_variables)
+            self._average_weights()
         self._loss_tracker.update_state(loss)
         return self.compute_metrics(lr, hr, sr)
 
@@ -110,6 +110,6 @@ class Trainer(keras.Model):
 
 
 def assert_finite(loss, gradients) -> tf.Operation:
-    """Fails the step before any weight has changed."""
+    """Fails the step before anything has changed that depends on it: weights, averages, step counter."""
     finite = tf.math.is_finite(loss) & tf.math.is_finite(tf.linalg.global_norm(gradients))
     return tf.debugging.Assert(finite, [NOT_FINITE])

@@ -93,3 +93,11 @@ def test_gray_is_the_rounded_mean(dtype):
     assert result.pixels.dtype == dtype
     assert result.pixels.tolist() == [[[0] * 3, [1] * 3, [levels] * 3, [20] * 3]]
     assert (result.gray, result.exif, result.icc) == (True, b"e", b"i")
+
+
+def test_16_bits_become_8_rounded_not_cut():
+    levels = np.array([0, 128, 129, 257 * 9 - 129, 257 * 9 - 128, 65535 - 129, 65535], np.uint16)
+    picture = Picture(levels.reshape(1, -1, 1).repeat(3, axis=2), levels.reshape(1, -1)).to_8bit()
+    assert picture.pixels.dtype == picture.alpha.dtype == np.uint8
+    assert picture.pixels[0, :, 2].tolist() == picture.alpha[0].tolist() == [0, 0, 1, 8, 9, 254, 255]
+    assert picture.to_8bit() is picture

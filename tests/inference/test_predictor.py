@@ -1,0 +1,110 @@
+"""The Predictor with the shipped model: arrays, files, folders, tiles."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_fsr.errors import ImageError, ModelError
+from keras_fsr.inference.predictor import Predictor, SelfEnsemble
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor("face_x4")
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    from skimage.data import astronaut
+
+    return np.asarray(Image.fromarray(astronaut()[:256, 96:352]).resize((128, 128), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("size", [(128, 128), (97, 61), (1, 1), (5, 113)])
+@pytest.mark.parametrize(("tile", "overlap"), [(48, 23), (64, 31)])
+def test_tiled_equals_whole_within_one_level(portrait, size, tile, overlap):
+    image = portrait[: size[0], : size[1]]
+    whole = Predictor("face_x4", tile=None).predict(image)
+    tiled = Predictor("face_x4", tile=tile, overlap=overlap).predict(image)
+    assert whole.shape == (size[0] * 4, size[1] * 4, 3)
+    assert np.abs(whole.astype(int) - tiled).max() <= 1
+
+
+def test_a_file_goes_to_a_file_with_its_metadata(predictor, portrait, tmp_path):
+    exif = Image.Exif()
+    exif[0x0110] = "camera"
+    Image.fromarray(portrait[:24, :32]).save(tmp_path / "in.jpg", exif=exif, quality=100)
+    out = predictor.predict(tmp_path / "in.jpg", tmp_path / "out.png")
+    with Image.open(out) as image:
+        assert image.size == (128, 96)
+        assert image.getexif()[0x0110] == "camera"
+
+
+def test_a_file_without_output_gives_the_array(predictor, portrait, tmp_path):
+    Image.fromarray(portrait[:20, :20]).save(tmp_path / "in.png")
+    from_file = predictor.predict(tmp_path / "in.png")
+    assert np.array_equal(from_file, predictor.predict(portrait[:20, :20]))
+
+
+def test_a_folder_keeps_its_tree_and_reports_bad_files(predictor, portrait, tmp_path):
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    Image.fromarray(portrait[:8, :8]).save(source / "a.png")
+    Image.fromarray(portrait[:8, :9]).save(source / "sub" / "b.jpg")
+    (source / "bad.png").write_text("text")
+    seen = []
+    report = predictor.predict(source, tmp_path / "out", lambda done, total: seen.append((done, total)))
+    assert report.written == [tmp_path / "out" / "a.png", tmp_path / "out" / "sub" / "b.png"]
+    assert [path.name for path, _ in report.failed] == ["bad.png"]
+    assert seen[-1] == (3, 3)
+    assert Image.open(tmp_path / "out" / "sub" / "b.png").size == (36, 32)
+
+
+def test_equal_names_in_a_folder_do_not_overwrite_each_other(predictor, portrait, tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    Image.fromarray(portrait[:8, :8]).save(source / "a.png")
+    Image.fromarray(portrait[:8, :9]).save(source / "a.jpg")
+    report = predictor.predict(source, tmp_path / "out")
+    assert len(set(report.written)) == 2
+    assert all(path.is_file() for path in report.written)
+
+
+def test_an_input_is_never_overwritten(predictor, portrait, tmp_path):
+    path = tmp_path / "in.png"
+    Image.fromarray(portrait[:8, :8]).save(path)
+    before = path.read_bytes()
+    with pytest.raises(ImageError, match="is the input itself"):
+        predictor.predict(path, path)
+    assert path.read_bytes() == before
+
+
+def test_an_empty_folder_and_an_unknown_model_are_refused(predictor, tmp_path):
+    with pytest.raises(ImageError, match="holds no image"):
+        predictor.predict(tmp_path, tmp_path / "out")
+    with pytest.raises(ModelError, match="shipped are .*face_x4"):
+        Predictor("face_x5")
+
+
+def test_the_limit_on_pixels_holds(portrait, tmp_path):
+    Image.fromarray(portrait[:20, :20]).save(tmp_path / "in.png")
+    with pytest.raises(ImageError, match="limit of 399"):
+        Predictor("face_x4", max_pixels=399).predict(tmp_path / "in.png")
+
+
+class Enlarge:
+    """A stand-in for a network: nearest enlargement, but darker to the right of each pixel."""
+
+    scale = 2
+
+    def __call__(self, image):
+        out = image.repeat(2, 0).repeat(2, 1)
+        out[:, 1::2] *= 0.5
+        return out
+
+
+def test_ensemble_is_the_mean_over_flips_and_turns():
+    image = np.random.default_rng(0).random((4, 6, 3), dtype=np.float32)
+    out = SelfEnsemble(Enlarge())(image)
+    # Over the eight views the dark side falls on each of a pixel's four sides twice: 0.75 everywhere.
+    np.testing.assert_allclose(out, 0.75 * image.repeat(2, 0).repeat(2, 1), rtol=1e-6)
