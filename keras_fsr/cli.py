@@ -1,7 +1,6 @@
 """The command line: parses, calls, prints. Errors are one line on stderr and exit code 2."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import keras_fsr
 from keras_fsr.errors import FSRError, ImageError
+from keras_fsr.quiet import import_tensorflow
 
 DEFAULT_MODEL = "face_x4"
 # module that is missing -> extra that brings it
@@ -23,8 +23,6 @@ EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 1 done in part, 2 not done."""
-    # TensorFlow's start-up chatter buries the one line that a user should read.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = make_parser().parse_args(argv)
     try:
         return arguments.run(arguments) or 0
@@ -141,9 +139,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ImageError(
-            f"{folder}: cannot be made a folder ({error.strerror}); choose another output"
-        ) from None
+        raise ImageError(f"{folder}: cannot be made a folder ({error.strerror}); choose another output") from None
 
 
 def add_train(commands) -> None:
@@ -154,12 +150,17 @@ def add_train(commands) -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out, by its own recipe")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, e.g. training.steps=1000"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value, e.g. training.steps=1000",
     )
     parser.set_defaults(run=run_train)
 
 
 def run_train(arguments) -> None:
+    import_tensorflow()
     from keras_fsr.training.recipes import load_recipe
     from keras_fsr.training.run import train
 
@@ -190,9 +191,7 @@ def run_evaluate(arguments) -> None:
     if not files:
         raise ImageError(f"{arguments.data}: holds no image")
     with progress_bar("measuring") as progress:
-        rows = protocol.evaluate(
-            {**models, **protocol.baselines(arguments.scale)}, files, arguments.scale, progress
-        )
+        rows = protocol.evaluate({**models, **protocol.baselines(arguments.scale)}, files, arguments.scale, progress)
     print(f"{len(files)} images, x{arguments.scale}, {arguments.scale} pixels cut from each side")
     print(protocol.format_table(protocol.summarize(rows)))
     if arguments.report:
@@ -241,6 +240,7 @@ def add_export(commands) -> None:
 
 
 def run_export_tflite(arguments) -> None:
+    import_tensorflow()
     from keras_fsr import pretrained
     from keras_fsr.deploy.tflite import export_tflite
 

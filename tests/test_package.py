@@ -68,11 +68,9 @@ def imported_parts(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join((["keras_fsr", *path.parent.parts][: len(path.parts) + 1 - node.level]))
-            module = ".".join(filter(None, (base if node.level else "", node.module)))
-            names |= {f"{module}.{alias.name}" for alias in node.names}
-    inside = [name.split(".") for name in names if name.startswith("keras_fsr.")]
-    return {parts[1] for parts in inside if not parts[1].startswith("__version")}
+            assert not node.level, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("keras_fsr.")} - {"__version__"}
 
 
 def part_of(path: Path) -> str:

@@ -25,19 +25,19 @@ def run(upscale: protocol.Upscaler, name: str, folder: Path) -> None:
     original = np.ascontiguousarray(astronaut()[FACE])
     reduced = protocol.reduce_image(original, SCALE)
     methods = {"bicubic": protocol.baselines(SCALE)["bicubic"], name: upscale}
-    results = {
-        label: protocol.upscale_checked(label, method, reduced, SCALE) for label, method in methods.items()
-    }
+    results = {label: protocol.upscale_checked(label, method, reduced, SCALE) for label, method in methods.items()}
     figures = {label: fidelity(image, original, SCALE) for label, image in results.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ImageError(f"{folder}: cannot be made a folder ({error.strerror}); choose another --out") from None
     for file, image in (("input.png", reduced), ("output.png", results[name])):
-        protocol.write_whole(
-            folder / file, lambda path, image=image: Image.fromarray(image).save(path, format="PNG")
-        )
-    captions = ["64x64", *(f"{f['psnr_y']:.2f} dB, SSIM {f['ssim_y']:.3f}" for f in figures.values()), "256x256"]
+        protocol.write_whole(folder / file, lambda path, image=image: Image.fromarray(image).save(path, format="PNG"))
+    captions = [
+        "64x64",
+        *(f"{f['psnr_y']:.2f} dB, SSIM {f['ssim_y']:.3f}" for f in figures.values()),
+        "256x256",
+    ]
     sheet.contact_sheet(
         [(captions, [reduced, *results.values(), original])],
         ["input", *results, "original"],

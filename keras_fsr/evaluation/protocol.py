@@ -54,9 +54,7 @@ def load_rgb(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             upright = ImageOps.exif_transpose(image)
             if upright.mode not in ("RGB", "L"):
-                raise DataError(
-                    f"{path}: colour mode {upright.mode}; convert it to plain 8-bit RGB to measure"
-                )
+                raise DataError(f"{path}: colour mode {upright.mode}; convert it to plain 8-bit RGB to measure")
             return np.asarray(upright.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
@@ -142,9 +140,7 @@ def evaluate(
         ModelError: a model whose output is not uint8 of the right size.
     """
     if not files or not models:
-        raise DataError(
-            f"nothing to measure: {len(files)} images, {len(models)} models; give at least one each"
-        )
+        raise DataError(f"nothing to measure: {len(files)} images, {len(models)} models; give at least one each")
     rows = []
     for done, file in enumerate(files, start=1):
         rows += _measure(models, Path(file), scale)
@@ -210,9 +206,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise ImageError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another place"
-        ) from error
+        raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
     finally:
         temporary.unlink(missing_ok=True)
 

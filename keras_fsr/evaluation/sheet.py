@@ -169,9 +169,7 @@ class _Layout:
 
 def _check(rows: Sequence[SheetRow], titles: Sequence[str]) -> None:
     if not rows or not titles:
-        raise DataError(
-            f"a sheet of {len(rows)} rows and {len(titles)} columns is empty; give at least one each"
-        )
+        raise DataError(f"a sheet of {len(rows)} rows and {len(titles)} columns is empty; give at least one each")
     for index, (caption, images) in enumerate(rows):
         captions = len(titles) if isinstance(caption, str) else len(caption)
         if len(images) != len(titles) or captions != len(titles):
@@ -192,15 +190,11 @@ def _paste(sheet: Image.Image, image: np.ndarray, side: int, corner: tuple[int, 
     ratio = side / max(height, width)
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     resampling = Image.Resampling.NEAREST if ratio > 1 else Image.Resampling.LANCZOS
-    shown = Image.fromarray(image).resize(
-        size, resampling
-    )  # Pillow copies, unchanged, where the size is equal
+    shown = Image.fromarray(image).resize(size, resampling)  # Pillow copies, unchanged, where the size is equal
     sheet.paste(shown, (corner[0] + (cell - size[0]) // 2, corner[1] + (cell - size[1]) // 2))
 
 
-def _write_captions(
-    draw: ImageDraw.ImageDraw, caption: str | Sequence[str], row: int, layout: _Layout
-) -> None:
+def _write_captions(draw: ImageDraw.ImageDraw, caption: str | Sequence[str], row: int, layout: _Layout) -> None:
     """One caption centred under the row, or each centred under its image."""
     left, top = layout.corner(row, 0)
     top += layout.caption_offset

@@ -5,14 +5,13 @@ An engine has a `scale` and is called with one image, (H, W, 3) float32 in [0, 1
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from keras_fsr.errors import ModelError
+from keras_fsr.quiet import import_tensorflow, quiet
 
 PROBE = 16  # side in pixels of the image that tells a network's scale; a multiple of every unshuffle factor
 
@@ -75,6 +74,7 @@ class KerasEngine:
 
     def __init__(self, model):
         try:
+            import_tensorflow()
             import keras
 
             from keras_fsr import generators
@@ -120,19 +120,6 @@ def probe_scale(engine: Engine) -> int:
     if scale < 1 or shape != (PROBE * scale, PROBE * scale, 3):
         raise ValueError(f"it makes {shape} of {(PROBE, PROBE, 3)}")
     return scale
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hides what LiteRT's C++ writes to stderr when it sets up a delegate; Python cannot switch it off."""
-    saved = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 def check_file(path: Path | str) -> None:

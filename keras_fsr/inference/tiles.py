@@ -92,9 +92,7 @@ def _check_arguments(pixels: np.ndarray, scale: int, tile: int | None, overlap: 
     if overlap < 0 or pad < 0:
         raise FSRError(f"overlap is {overlap} and pad is {pad}; neither may be negative")
     if tile is not None and tile <= max(2 * overlap, 0):
-        raise FSRError(
-            f"tile is {tile}, which is not above twice the overlap of {overlap}; give a larger tile"
-        )
+        raise FSRError(f"tile is {tile}, which is not above twice the overlap of {overlap}; give a larger tile")
 
 
 def _spans(side: int, tile: int | None, overlap: int, pad: int) -> list[_Span]:
@@ -141,9 +139,7 @@ def _join_left(
     when it meets the row above; fading both ways at once would leave a step in the corners.
     """
     top, bottom = ((y - row.start) * scale for y in (row.begin, row.end + row.tail))
-    left, right, hold = (
-        (x - column.start) * scale for x in (column.begin, column.end, column.end + column.tail)
-    )
+    left, right, hold = ((x - column.start) * scale for x in (column.begin, column.end, column.end + column.tail))
     piece = result[top:bottom, left:right]
     if held is not None:
         fade = column.fade * scale

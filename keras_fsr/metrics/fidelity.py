@@ -36,9 +36,7 @@ def rgb_to_y(image: np.ndarray) -> np.ndarray:
         DataError: the image does not have this shape.
     """
     if image.ndim != 3 or image.shape[2] != 3:
-        raise DataError(
-            f"luma needs an (H, W, 3) RGB image, got shape {image.shape}; convert it to RGB first"
-        )
+        raise DataError(f"luma needs an (H, W, 3) RGB image, got shape {image.shape}; convert it to RGB first")
     return image.astype(np.float64) @ _LUMA + 16.0
 
 

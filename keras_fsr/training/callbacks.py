@@ -69,9 +69,7 @@ def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
 
     steps = [row["step"] for row in rows]
     figure = Figure(figsize=(10, 4), layout="constrained")
-    for axis, key, label in zip(
-        figure.subplots(1, 2), ("loss", "psnr_y"), ("loss", "PSNR-Y (dB)"), strict=True
-    ):
+    for axis, key, label in zip(figure.subplots(1, 2), ("loss", "psnr_y"), ("loss", "PSNR-Y (dB)"), strict=True):
         for prefix, name in (("", "training patches"), ("val_", "validation images")):
             values = [row.get(prefix + key, np.nan) for row in rows]
             axis.plot(steps, values, marker=".", label=name)

@@ -26,7 +26,10 @@ class ConvMuon(keras.optimizers.Muon):
 
     def __init__(self, learning_rate=1e-3, exclude_layers=("conv_last",), weight_decay=None, **kwargs):
         super().__init__(
-            learning_rate=learning_rate, exclude_layers=list(exclude_layers), weight_decay=weight_decay, **kwargs
+            learning_rate=learning_rate,
+            exclude_layers=list(exclude_layers),
+            weight_decay=weight_decay,
+            **kwargs,
         )
 
     def _should_use_adamw(self, variable) -> bool:

@@ -163,7 +163,7 @@ def convert(hint, value, where: str):
 
 
 def nearest(key: str, known) -> str:
-    """", did you mean ...?" with the closest known name, or the list of all."""
+    """ ", did you mean ...?" with the closest known name, or the list of all."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 

@@ -1,9 +1,9 @@
 """A whole training from a recipe: build, resume, fit, and the run folder that results.
 
-    RUN/recipe.yaml     the recipe as it ran           RUN/log.csv, curves.png   figures of each epoch
-    RUN/versions.json   what it ran on                 RUN/preview/*.jpg         input, output, original
-    RUN/state/          all that a resume needs        RUN/best/*.keras          the best epochs
-    RUN/NAME.keras      the best epoch's generator, written at the end
+RUN/recipe.yaml     the recipe as it ran           RUN/log.csv, curves.png   figures of each epoch
+RUN/versions.json   what it ran on                 RUN/preview/*.jpg         input, output, original
+RUN/state/          all that a resume needs        RUN/best/*.keras          the best epochs
+RUN/NAME.keras      the best epoch's generator, written at the end
 """
 
 import json
@@ -43,16 +43,16 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
         DataError, RecipeError, TrainingError: bad images, recipe, or a run that cannot start or go on.
     """
     out = Path(out)
-    prepare_folder(out, resume)
+    check_folder(out, resume)
     keras.utils.set_random_seed(recipe.training.seed)
     train_pairs, val_pairs = training_and_validation(data, lr, recipe.data.validation_share)
     patches = make_patches(recipe, train_pairs)
     val_pairs = smallest_pairs(val_pairs, recipe.data.validation_limit)
 
     trainer = make_trainer(recipe)
-    state = tf.train.Checkpoint(
-        generator=trainer.generator, learner=trainer.learner, optimizer=trainer.optimizer
-    )
+    for name in ("preview", "best", "state"):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    state = tf.train.Checkpoint(generator=trainer.generator, learner=trainer.learner, optimizer=trainer.optimizer)
     manager = tf.train.CheckpointManager(state, str(out / "state"), max_to_keep=2)
     if resume:
         restore(state, manager, out)
@@ -74,9 +74,7 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
             callbacks.Bar(recipe.training.steps),
             log,
             callbacks.Curves(log, out / "curves.png"),
-            callbacks.Preview(
-                [load_pair(pair, recipe.scale) for pair in val_pairs[:PREVIEWS]], out / "preview"
-            ),
+            callbacks.Preview([load_pair(pair, recipe.scale) for pair in val_pairs[:PREVIEWS]], out / "preview"),
             best,
             callbacks.SaveState(manager),
         ],
@@ -84,14 +82,12 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     return copy_best(best, out / f"{recipe.name}.keras")
 
 
-def prepare_folder(out: Path, resume: bool) -> None:
-    """Makes the run folder; refuses to mix two runs."""
+def check_folder(out: Path, resume: bool) -> None:
+    """Refuses to mix two runs in one folder."""
     if resume and not (out / "state" / "checkpoint").is_file():
         raise TrainingError(f"{out}: has no saved state to resume from; leave out --resume to start there")
     if not resume and out.is_dir() and any(out.iterdir()):
         raise TrainingError(f"{out}: is not empty; add --resume to go on with it, or choose another folder")
-    for name in ("preview", "best", "state"):
-        (out / name).mkdir(parents=True, exist_ok=True)
 
 
 def make_patches(recipe: Recipe, pairs) -> Patches:

@@ -75,9 +75,7 @@ def test_reduction_is_antialiased():
     assert np.abs(reduce_image(stripes, 4).astype(int) - 127).max() < 40
 
 
-@pytest.mark.parametrize(
-    "image", [np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8)]
-)
+@pytest.mark.parametrize("image", [np.zeros((8, 8, 3)), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8)])
 def test_reduction_wants_8_bit_rgb(image):
     with pytest.raises(DataError, match="uint8"):
         reduce_image(image, 2)
@@ -188,9 +186,7 @@ ROWS = [
 def test_summary_is_the_mean_by_model():
     summary = summarize(ROWS)
     assert list(summary) == ["bicubic", "mine"]
-    assert summary["bicubic"] == pytest.approx(
-        {"psnr_y": 29.0, "ssim_y": 0.85, "psnr_rgb": 26.5, "ssim_rgb": 0.75}
-    )
+    assert summary["bicubic"] == pytest.approx({"psnr_y": 29.0, "ssim_y": 0.85, "psnr_rgb": 26.5, "ssim_rgb": 0.75})
     assert summary["mine"]["psnr_y"] == 31.25
     assert summary["mine"]["psnr_rgb"] == math.inf
 
@@ -207,9 +203,7 @@ def test_table_is_aligned():
 
 def test_csv_holds_every_row_and_no_absolute_path(tmp_path):
     path = tmp_path / "rows.csv"
-    write_csv(
-        [Row(tmp_path / row.file, row.model, *(getattr(row, m) for m in METRICS)) for row in ROWS], path
-    )
+    write_csv([Row(tmp_path / row.file, row.model, *(getattr(row, m) for m in METRICS)) for row in ROWS], path)
     with path.open(newline="", encoding="utf-8") as stream:
         lines = list(csv.reader(stream))
     assert lines[0] == ["file", "model", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"]
@@ -246,9 +240,7 @@ def test_measuring_imports_no_tensorflow():
         "import sys, keras_fsr.evaluation.sheet;"
         "print([name for name in ('tensorflow', 'keras', 'skimage') if name in sys.modules])"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 

@@ -28,12 +28,7 @@ def make_picture(alpha: bool = False) -> Picture:
 def huge_png(width: int, height: int, bits: int) -> bytes:
     """A PNG file that claims this size and holds nothing."""
     header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(b""))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

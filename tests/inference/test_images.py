@@ -114,9 +114,7 @@ def test_16bit_files_are_sound_to_other_readers(tmp_path, extension, gray):
     picture = make_picture(np.uint16, gray, False, exif=exif_block(), icc=ICC)
     write_image(tmp_path / f"a{extension}", picture)
     levels = cv2.imread(str(tmp_path / f"a{extension}"), cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(
-        levels if gray else levels[..., ::-1], picture.pixels[..., 0] if gray else picture.pixels
-    )
+    assert np.array_equal(levels if gray else levels[..., ::-1], picture.pixels[..., 0] if gray else picture.pixels)
     with Image.open(tmp_path / f"a{extension}") as image:
         image.load()
         assert image.info["icc_profile"] == ICC

@@ -24,9 +24,7 @@ def disc(inside, outside, dtype=np.uint8) -> Picture:
     y, x = np.mgrid[:40, :40]
     cover = np.clip(13 - np.hypot(x - 19.5, y - 19.5), 0, 1)
     levels = np.iinfo(dtype).max
-    pixels = np.where(
-        cover[..., None] > 0, np.array(inside) * (levels // 255), np.array(outside) * (levels // 255)
-    )
+    pixels = np.where(cover[..., None] > 0, np.array(inside) * (levels // 255), np.array(outside) * (levels // 255))
     return Picture(pixels.astype(dtype), np.rint(cover * levels).astype(dtype))
 
 
@@ -87,9 +85,7 @@ def test_wholly_hidden_picture():
 def test_gray_is_the_rounded_mean(dtype):
     levels = np.iinfo(dtype).max
     tinted = np.array([[[0, 0, 1], [0, 1, 1], [levels, levels, levels], [10, 20, 30]]], dtype)
-    result = upscale_picture(
-        Picture(np.zeros((1, 1, 3), dtype), gray=True, exif=b"e", icc=b"i"), lambda _: tinted, 4
-    )
+    result = upscale_picture(Picture(np.zeros((1, 1, 3), dtype), gray=True, exif=b"e", icc=b"i"), lambda _: tinted, 4)
     assert result.pixels.dtype == dtype
     assert result.pixels.tolist() == [[[0] * 3, [1] * 3, [levels] * 3, [20] * 3]]
     assert (result.gray, result.exif, result.icc) == (True, b"e", b"i")

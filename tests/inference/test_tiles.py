@@ -112,9 +112,7 @@ def test_all_calls_have_one_shape_and_are_counted(size):
     assert total > 1
 
 
-@pytest.mark.parametrize(
-    ("size", "count"), [((256, 256), 1), ((10, 256), 1), ((512, 512), 4), ((257, 256), 2)]
-)
+@pytest.mark.parametrize(("size", "count"), [((256, 256), 1), ((10, 256), 1), ((512, 512), 4), ((257, 256), 2)])
 def test_images_up_to_the_tile_take_one_call(size, count):
     assert count_tiles(*size) == count
     assert count_tiles(*size, tile=None) == 1
