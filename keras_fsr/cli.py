@@ -76,8 +76,8 @@ def add_upscale(commands) -> None:
         "-o", "--out", type=Path, help="output file, or folder for several inputs (default: beside the input)"
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped model or .tflite/.keras file")
-    parser.add_argument("--tile", type=int, default=320, help="pixels a side at once; 0 = whole (320)")
-    parser.add_argument("--overlap", type=int, default=64, help="pixels that tiles share (64)")
+    parser.add_argument("--tile", type=int, default=256, help="pixels a side at once; 0 = whole (256)")
+    parser.add_argument("--overlap", type=int, default=32, help="pixels that tiles share (32)")
     parser.add_argument("--ensemble", action="store_true", help="average 8 flips and turns: better, slower")
     parser.add_argument("--threads", type=int, help="CPU threads (all)")
     parser.add_argument("--max-pixels", type=int, default=64_000_000, help="refuse larger inputs (64000000)")

@@ -1,0 +1,161 @@
+"""The command line as a user meets it: outputs, one-line refusals, exit codes."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_fsr import cli
+
+
+@pytest.fixture
+def face(tmp_path):
+    path = tmp_path / "face.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)).save(path)
+    return path
+
+
+def huge_header(path):
+    """A PNG that says 30,000 x 30,000 and holds nothing."""
+    header = struct.pack(">II5B", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    )  # fmt: skip
+
+
+def truncated(path):
+    whole = path.with_name("whole.jpg")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(whole)
+    path.write_bytes(whole.read_bytes()[:1500])
+    whole.unlink()
+
+
+BAD = {
+    "cut.jpg": truncated,
+    "text.png": lambda path: path.write_text("this is text"),
+    "empty.png": lambda path: path.write_bytes(b""),
+    "huge.png": huge_header,
+    "one.png": lambda path: Image.new("RGB", (1, 1)).save(path),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_one_line_and_exit_code_2(tmp_path, capfd, name):
+    BAD[name](tmp_path / name)
+    assert cli.main(["upscale", str(tmp_path / name), "-o", str(tmp_path / "out.png")]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("keras-fsr: error: ")
+    assert name in err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("out", ["missing/out.png", "face.png/out.png", "out.xyz"])
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(face, capfd, monkeypatch, out):
+    monkeypatch.setattr("keras_fsr.inference.tiles.upscale", lambda *a, **k: pytest.fail("worked first"))
+    before = sorted(face.parent.iterdir())
+    assert cli.main(["upscale", str(face), "-o", str(face.parent / out)]) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert sorted(face.parent.iterdir()) == before
+
+
+def test_a_read_only_folder_is_refused(face, capfd, monkeypatch):
+    # Tests may run as root, whom permissions do not bind: the refusal of the operating system is played.
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.replace", refuse)
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    assert cli.main(["upscale", str(face), "-o", str(face.parent / "out.png")]) == 2
+    err = capfd.readouterr().err
+    assert err.count("\n") == 1
+    assert "out.png" in err
+    assert [path.name for path in face.parent.iterdir()] == ["face.png"]
+
+
+def test_a_folder_run_does_the_others_lists_failures_and_exits_with_1(tmp_path, capfd):
+    source = tmp_path / "in"
+    source.mkdir()
+    for i in range(2):
+        Image.new("RGB", (8, 8), (i * 90, 50, 100)).save(source / f"good{i}.png")
+    for name, make in BAD.items():
+        make(source / name)
+    assert cli.main(["upscale", str(source), "-o", str(tmp_path / "out")]) == 1
+    out, err = capfd.readouterr()
+    assert "2 written, 5 failed" in out
+    assert err.count("\n") == 5
+    assert all(name in err for name in BAD)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good0.png", "good1.png"]
+
+
+def test_several_inputs_go_to_a_folder(face, tmp_path, capfd):
+    other = tmp_path / "other.jpg"
+    Image.new("RGB", (8, 8)).save(other)
+    bad = tmp_path / "text.png"
+    bad.write_text("text")
+    assert cli.main(["upscale", str(face), str(bad), str(other), "-o", str(tmp_path / "out")]) == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["face_x4.png", "other_x4.jpg"]
+    assert "2 written, 1 failed" in capfd.readouterr().out
+
+
+def test_missing_input_and_unknown_model_are_refused(tmp_path, face, capfd):
+    assert cli.main(["upscale", str(tmp_path / "none.png")]) == 2
+    assert "none.png" in capfd.readouterr().err
+    assert cli.main(["upscale", str(face), "--model", "face_x5"]) == 2
+    assert "face_x4" in capfd.readouterr().err
+
+
+def test_models_lists_and_shows_cards(capsys):
+    assert cli.main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert "face_x4" in listed
+    assert "Apache-2.0" in listed
+    assert cli.main(["models", "face_x4"]) == 0
+    assert '"sha256"' in capsys.readouterr().out
+
+
+def test_evaluate_prints_a_table_and_writes_figures_and_sheet(tmp_path, capsys):
+    from skimage.data import astronaut
+
+    (tmp_path / "hr").mkdir()
+    for i in range(2):
+        Image.fromarray(astronaut()[: 96 + i, 176:272]).save(tmp_path / "hr" / f"{i}.png")
+    report = tmp_path / "report"
+    assert cli.main(["evaluate", "--data", str(tmp_path / "hr"), "--report", str(report)]) == 0
+    out = capsys.readouterr().out
+    assert "2 images, x4" in out
+    assert all(model in out for model in ("face_x4", "bicubic", "lanczos"))
+    assert len((report / "figures.csv").read_text().splitlines()) == 1 + 2 * 3
+    assert Image.open(report / "sheet.png").width > 4 * 90
+
+
+def test_evaluate_at_another_scale_is_refused(face, capsys):
+    assert cli.main(["evaluate", "--data", str(face.parent), "--scale", "2"]) == 2
+    assert "scale" in capsys.readouterr().err
+
+
+def test_demo_beats_bicubic_and_writes_its_sheet(tmp_path, capsys):
+    assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    psnr = {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith(("bicubic", "face_x4"))}
+    assert psnr["face_x4"] > psnr["bicubic"] + 2.0
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["input.png", "output.png", "sheet.png"]
+
+
+def test_a_missing_package_names_its_extra(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "skimage.data", None)
+    monkeypatch.setitem(__import__("sys").modules, "skimage", None)
+    assert cli.main(["demo", "-o", str(tmp_path)]) == 2
+    assert "pip install 'keras-fsr[demo]'" in capsys.readouterr().err
+
+
+def test_export_writes_a_file_that_upscale_can_use(tmp_path, face):
+    model = tmp_path / "exported.tflite"
+    assert cli.main(["export", "tflite", "--quantize", "none", "-o", str(model)]) == 0
+    assert cli.main(["upscale", str(face), "--model", str(model), "-o", str(tmp_path / "out.png")]) == 0
+    assert Image.open(tmp_path / "out.png").size == (80, 96)
