@@ -8,11 +8,17 @@ import importlib
 __version__ = "0.1.0"
 
 _HOME = {
+    "EDSR": "generators.baselines",
     "FSRError": "errors",
     "Patches": "data.patches",
     "Predictor": "inference.predictor",
     "RRDB": "generators.rrdb",
+    "SRCNN": "generators.baselines",
+    "SRResNet": "generators.baselines",
     "Trainer": "training.trainer",
+    "VDSR": "generators.baselines",
+    "pair_images": "data.folders",
+    "whole_images": "data.validation",
 }
 __all__ = ["__version__", *_HOME]
 

@@ -220,6 +220,16 @@ def test_certain_flip_flips_every_patch(augmentation, expected, noise_pairs):
     np.testing.assert_array_equal(result, expected(plain))
 
 
+def test_flips_are_drawn_apart(noise_pairs):
+    make = {"pairs": noise_pairs, "scale": 2, "batch_size": 4, "patch_size": 4}
+    plain = lr_patches(Patches(augmentation=NO_AUGMENTATION, **make), 10)
+    result = lr_patches(Patches(augmentation=Augmentation(0.5, 0.5, 0.0), **make), 10)
+    forms = [plain, plain[:, :, ::-1], plain[:, ::-1], plain[:, ::-1, ::-1]]
+    counts = [(result == form).all(axis=(1, 2, 3)).sum() for form in forms]
+    assert sum(counts) == len(plain)
+    assert min(counts) > 0
+
+
 def turns(plain: np.ndarray, result: np.ndarray) -> list[int | None]:
     """Quarter turns from each patch to its augmented form; None where no turn makes it."""
     found = []

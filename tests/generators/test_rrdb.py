@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_fsr.generators.rrdb import RRDB
 from keras_fsr.layers import ScaledResidual
@@ -26,6 +27,43 @@ def randomise(network) -> None:
 def test_published_parameter_count(scale, parameters):
     # Golden: the ESRGAN authors' released models (RRDB_ESRGAN_x4, and Real-ESRGAN's x2plus).
     assert RRDB(scale).count_params() == parameters
+
+
+def published_forward(network, x: np.ndarray) -> tf.Tensor:
+    """Section 3.1 and figure 4 of the paper, written down in TensorFlow with the network's weights."""
+    weights = {layer.name: layer.get_weights() for layer in network.layers if layer.weights}
+
+    def conv(x, name):
+        kernel, bias = weights[name]
+        return tf.nn.conv2d(x, kernel, strides=1, padding="SAME") + bias
+
+    def lrelu(x):
+        return tf.maximum(x, 0.2 * x)
+
+    x = tf.nn.space_to_depth(x, 4 // network.scale) if network.scale < 4 else x
+    shallow = trunk = conv(x, "conv_first")
+    for block in range(network.num_blocks):
+        dense = trunk
+        for d in (1, 2, 3):
+            seen = [dense]
+            for i in (1, 2, 3, 4):
+                seen.append(lrelu(conv(tf.concat(seen, -1), f"block{block}_dense{d}_conv{i}")))
+            dense = dense + 0.2 * conv(tf.concat(seen, -1), f"block{block}_dense{d}_conv5")
+        trunk = trunk + 0.2 * dense
+    x = shallow + conv(trunk, "conv_trunk")
+    for i in (1, 2):
+        x = lrelu(conv(tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2), f"conv_up{i}"))
+    return conv(lrelu(conv(x, "conv_hr")), "conv_last")
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_published_form_computes_what_the_paper_says(scale):
+    network = RRDB(scale, num_features=8, growth_channels=4, num_blocks=2)
+    randomise(network)
+    x = random_images(1, 8, 4)
+    expected = published_forward(network, x)
+    assert np.std(expected) > 0.01
+    np.testing.assert_allclose(network(x), expected, rtol=1e-4, atol=1e-5)
 
 
 @TAILS

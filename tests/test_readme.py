@@ -1,0 +1,63 @@
+"""The README's examples run as they stand. (Its first block, the two set-up commands, is run by .ci/run.)"""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_fsr import cli
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch):
+    """A folder that holds the files the README speaks of."""
+    monkeypatch.chdir(tmp_path)
+    face = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)).resize((128, 128))
+    for name in ("face.jpg", "scan.png", "old_photos/a.png", "old_photos/b/c.jpg", "faces/val/0.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        face.resize((24, 24)).save(name) if "faces" not in name else face.save(name)
+    for i in range(8):
+        (tmp_path / "faces/train").mkdir(exist_ok=True)
+        face.rotate(90 * i).save(f"faces/train/{i}.png")
+    return tmp_path
+
+
+def test_the_two_set_up_commands_come_first():
+    commands = blocks("bash")[0].splitlines()
+    assert commands == ['pip install ".[demo]" && keras-fsr demo', 'pip install ".[test]" && pytest']
+
+
+def test_the_upscale_examples_run(workplace):
+    lines = [line for line in blocks("sh")[0].splitlines() if line.startswith("keras-fsr")]
+    assert len(lines) == 5
+    for line in lines:
+        assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
+    assert {"face_x4.jpg", "big.tiff", "sharp"} <= {path.name for path in workplace.iterdir()}
+    assert Image.open("sharp/b/c.jpg").size == (96, 96)
+
+
+def test_the_python_examples_run(workplace):
+    predict, train = blocks("python")
+    names = {"lr": np.zeros((16, 16, 3), np.uint8)}
+    exec(predict, names)
+    assert names["sr"].shape == (64, 64, 3)
+    shutil.rmtree("sharp")
+    exec(train, {})
+    assert Path("mine.keras").stat().st_size > 1e6
+
+
+def test_every_link_leads_somewhere():
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
