@@ -182,14 +182,12 @@ def add_evaluate(commands) -> None:
 
 
 def run_evaluate(arguments) -> None:
+    from keras_fsr.data.folders import list_images
     from keras_fsr.evaluation import protocol, sheet
-    from keras_fsr.inference.images import find_images
 
     names = arguments.models or [DEFAULT_MODEL]
     models = {name_of(name): make_upscaler(name, arguments.ensemble) for name in names}
-    files = find_images(arguments.data)
-    if not files:
-        raise ImageError(f"{arguments.data}: holds no image")
+    files = list_images(arguments.data)
     with progress_bar("measuring") as progress:
         rows = protocol.evaluate({**models, **protocol.baselines(arguments.scale)}, files, arguments.scale, progress)
     print(f"{len(files)} images, x{arguments.scale}, {arguments.scale} pixels cut from each side")

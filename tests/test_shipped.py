@@ -39,7 +39,8 @@ def test_the_card_tells_the_figures_measured_now(summary):
 def test_tflite_and_keras_agree_within_a_fiftieth_of_a_db():
     files = sorted(FACES.glob("*.jpg"))[::6]
     models = {
-        suffix: Predictor(pretrained.weights("face_x4", suffix), tile=None).predict for suffix in (".tflite", ".keras")
+        suffix: Predictor(pretrained.weights("face_x4", suffix), tile=None).predict
+        for suffix in (".tflite", ".keras")
     }
     means = protocol.summarize(protocol.evaluate(models, files, 4))
     assert abs(means[".tflite"]["psnr_y"] - means[".keras"]["psnr_y"]) < 0.02

@@ -1,11 +1,12 @@
 """Finding, pairing, splitting and checking the images of a training set.
 
 A data set is a folder of high-resolution images, or one of high- and one of low-resolution images with equal
-names (DIV2K's layout). Only headers are read here; `patches` decodes.
+names, up to the `x4` with which DIV2K ends its LR names. Only headers are read here; `patches` decodes.
 """
 
 import csv
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,15 @@ from PIL import Image, UnidentifiedImageError
 
 from keras_fsr.errors import DataError
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+FORMATS = {  # Pillow's names by extension
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
 
@@ -38,17 +47,17 @@ def list_images(folder: Path | str) -> list[Path]:
     found = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS
+        if path.suffix.lower() in FORMATS
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     )
     if not found:
-        raise DataError(f"{folder}: holds no image ({', '.join(EXTENSIONS)})")
+        raise DataError(f"{folder}: holds no image ({', '.join(FORMATS)})")
     return found
 
 
 def pair_images(hr: Path | str, lr: Path | str | None = None) -> list[Pair]:
-    """Pairs HR files with the LR files of the same relative name (extensions may differ).
+    """Pairs HR files with the LR files of the same relative name; extensions may differ, LR may end in `x4`.
 
     Raises:
         DataError: an HR image has no LR partner, or the other way round; the file is named.
@@ -57,9 +66,11 @@ def pair_images(hr: Path | str, lr: Path | str | None = None) -> list[Pair]:
     if lr is None:
         return [Pair(path) for path in hr_files]
     by_name = {path.relative_to(lr).with_suffix(""): path for path in list_images(lr)}
+    plain = {name.with_name(re.sub(r"x\d$", "", name.name)): name for name in by_name}
     pairs = []
     for path in hr_files:
         name = path.relative_to(hr).with_suffix("")
+        name = name if name in by_name else plain.get(name, name)
         if name not in by_name:
             raise DataError(f"{path}: has no partner named {name} in {lr}; add it or remove the HR image")
         pairs.append(Pair(path, by_name.pop(name)))
@@ -159,7 +170,7 @@ def training_and_validation(
 
     1. `train` and `val` subfolders (with the same subfolders below `lr`, where LR images are given);
     2. a `manifest.csv` with the columns `file` and `split`;
-    3. a random share of `validation` of all images, fixed by the seed.
+    3. a random share of `validation` of all images (of `train` alone where it exists), fixed by the seed.
 
     Raises:
         DataError: as the functions above.
@@ -167,13 +178,13 @@ def training_and_validation(
     root = Path(root)
     train, val = find_split(root, "train"), find_split(root, "val")
     if train and val:
-        sides = (train, val)
-        lr_sides = [Path(lr) / side.name if lr else None for side in sides]
+        lr_sides = [Path(lr) / side.name if lr else None for side in (train, val)]
         return pair_images(train, lr_sides[0]), pair_images(val, lr_sides[1])
-    pairs = pair_images(root, lr)
     if (root / "manifest.csv").is_file():
-        splits = split_by_manifest(pairs, root / "manifest.csv")
+        splits = split_by_manifest(pair_images(root, lr), root / "manifest.csv")
         if not (splits.get("train") and splits.get("val")):
             raise DataError(f"{root / 'manifest.csv'}: has no 'train' or no 'val' image that exists")
         return splits["train"], splits["val"]
-    return split_by_ratio(pairs, validation, seed)
+    if train:  # beside it there may be a test folder, which is nobody's training data
+        root, lr = train, Path(lr) / train.name if lr else None
+    return split_by_ratio(pair_images(root, lr), validation, seed)

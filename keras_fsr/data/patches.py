@@ -4,6 +4,7 @@ Every random choice is drawn statelessly from (seed, index of the patch), so tha
 a training can stop after any step and go on as if it had not.
 """
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_fsr.data.folders import Pair, check_pairs
+from keras_fsr.data.folders import Pair, check_pairs, image_size
 from keras_fsr.errors import DataError
 
 MAX_CACHE_BYTES = 16 * 2**30
@@ -201,17 +202,14 @@ def load_pairs(pairs: Sequence[Pair], scale: int) -> list[tuple[np.ndarray, np.n
     Raises:
         DataError: an image is damaged, or all together are too large for the memory.
     """
+    needed = sum(3 * math.prod(image_size(pair.hr)) for pair in pairs)
+    if needed > MAX_CACHE_BYTES:
+        raise DataError(
+            f"{len(pairs)} images need {needed / 2**30:.1f} GiB decoded, more than {MAX_CACHE_BYTES / 2**30:.0f}; "
+            f"train on fewer or smaller ones"
+        )
     with ThreadPoolExecutor() as pool:
-        images, total = [], 0
-        for lr, hr in pool.map(lambda pair: load_pair(pair, scale), pairs):
-            total += lr.nbytes + hr.nbytes
-            if total > MAX_CACHE_BYTES:
-                raise DataError(
-                    f"{len(pairs)} images need more than {MAX_CACHE_BYTES / 2**30:.0f} GiB decoded; "
-                    f"cut them into smaller ones or train on fewer"
-                )
-            images.append((lr, hr))
-    return images
+        return list(pool.map(lambda pair: load_pair(pair, scale), pairs))
 
 
 def load_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:

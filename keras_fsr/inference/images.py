@@ -1,6 +1,6 @@
 """Image files: PNG, JPEG, WebP, TIFF and BMP, with 8 or 16 bits a channel.
 
-Finding and reading them is done here; writing and enlarging them are given on from their own modules.
+Reading them is done here; writing and enlarging them are given on from their own modules.
 """
 
 import threading
@@ -13,22 +13,20 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
+from keras_fsr.data.folders import FORMATS
 from keras_fsr.errors import ImageError
 from keras_fsr.inference import png_tiff
-from keras_fsr.inference.picture import FORMATS, Picture, upscale_picture
+from keras_fsr.inference.picture import Picture, upscale_picture
 from keras_fsr.inference.writing import check_output, write_image
 
 __all__ = [
-    "EXTENSIONS",
     "Picture",
     "check_output",
-    "find_images",
     "read_image",
     "upscale_picture",
     "write_image",
 ]
 
-EXTENSIONS = frozenset(FORMATS)
 _NAMES = "PNG, JPEG, WebP, TIFF or BMP"
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"BM")
 
@@ -51,23 +49,6 @@ _DESCRIPTIVE_TAGS = {
 }
 
 _pillow_settings = threading.Lock()
-
-
-def find_images(folder: str | Path) -> list[Path]:
-    """The image files in a folder and its subfolders, by extension, sorted; hidden ones are left out.
-
-    Raises ImageError where there is no such folder; a folder without images gives an empty list.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ImageError(f"{folder}: is not a folder; check the path")
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
 
 
 def read_image(path: str | Path, max_pixels: int = 64_000_000) -> Picture:

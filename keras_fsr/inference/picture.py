@@ -6,16 +6,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-FORMATS = {  # Pillow's names by extension
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-}
-
 
 @dataclass(frozen=True, eq=False)
 class Picture:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from keras_fsr import pretrained
+from keras_fsr.data.folders import list_images
 from keras_fsr.errors import FSRError, ImageError
 from keras_fsr.inference import tiles
 from keras_fsr.inference.engines import Engine, load_engine
 from keras_fsr.inference.images import (
     Picture,
     check_output,
-    find_images,
     read_image,
     upscale_picture,
     write_image,
@@ -90,6 +90,7 @@ class Predictor:
             For a file with `out`: its path. For a folder: a `FolderReport`.
 
         Raises:
+            DataError: the folder holds no image.
             ImageError: the file cannot be read, the image in it is under 4 pixels a side, or the output cannot be
                 written. In a folder run bad files are reported instead, and the others done.
         """
@@ -124,9 +125,7 @@ class Predictor:
     def _predict_folder(self, folder: Path, out: str | Path | None, progress: Progress | None):
         if out is None:
             raise ImageError(f"{folder}: is a folder; name the folder to write to")
-        files = find_images(folder)
-        if not files:
-            raise ImageError(f"{folder}: holds no image")
+        files = list_images(folder)
         report = FolderReport()
         for done, path in enumerate(files, start=1):
             try:

@@ -10,9 +10,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from keras_fsr.data.folders import FORMATS
 from keras_fsr.errors import ImageError
 from keras_fsr.inference import png_tiff
-from keras_fsr.inference.picture import FORMATS, Picture
+from keras_fsr.inference.picture import Picture
 
 _SIDE_LIMITS = {"JPEG": 65500, "WEBP": 16383}
 _WITHOUT_ALPHA = {"JPEG", "BMP"}

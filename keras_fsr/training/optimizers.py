@@ -24,11 +24,19 @@ class ConvMuon(keras.optimizers.Muon):
 
     MAX_PIXEL_CHANNELS = 12
 
-    def __init__(self, learning_rate=1e-3, exclude_layers=("conv_last",), weight_decay=None, **kwargs):
+    def __init__(
+        self,
+        learning_rate=1e-3,
+        exclude_layers=("conv_last",),
+        weight_decay=None,
+        adam_weight_decay=None,  # Keras' Muon has 0.004 here, whatever weight_decay says
+        **kwargs,
+    ):
         super().__init__(
             learning_rate=learning_rate,
             exclude_layers=list(exclude_layers),
             weight_decay=weight_decay,
+            adam_weight_decay=adam_weight_decay,
             **kwargs,
         )
 

@@ -53,7 +53,7 @@ class TrainingRecipe:
     optimizer: str = "muon"
     learning_rate: float = 1e-3
     warmup_steps: int = 100
-    decay_steps: int = 19_900  # the last steps, over which the rate falls by a cosine
+    decay_share: float = 0.75  # of the steps, at the end, over which the rate falls by a cosine
     final_rate: float = 0.01  # share of learning_rate at the end
     clip_norm: float = 0.0  # of all gradients together; 0 = off
     ema_decay: float = 0.999
@@ -103,7 +103,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         apply_override(values, override)
     recipe = build(Recipe, values, str(path))
     check_generator(recipe, str(path))
-    check_training(recipe.training, str(path))
+    check_values(recipe, str(path))
     return recipe
 
 
@@ -183,20 +183,23 @@ def check_generator(recipe: Recipe, where: str) -> None:
             raise RecipeError(f"{where}: unknown generator option {option!r}{nearest(option, known)}")
 
 
-def check_training(training: TrainingRecipe, where: str) -> None:
+def check_values(recipe: Recipe, where: str) -> None:
     """Refuses values that no training can run with."""
     from keras_fsr.losses.pixel import PIXEL_LOSSES
     from keras_fsr.training.optimizers import OPTIMIZERS
 
+    training = recipe.training
     for key, known in (("loss", PIXEL_LOSSES), ("optimizer", OPTIMIZERS)):
         value = getattr(training, key)
         if value not in known:
             raise RecipeError(f"{where}: unknown {key} {value!r}{nearest(value, known)}")
-    if training.steps_per_epoch < 1:
-        raise RecipeError(f"{where}: steps_per_epoch {training.steps_per_epoch} is not at least 1")
+    for section, keys in ((recipe.data, ("batch_size", "patch_size")), (training, ("steps", "steps_per_epoch"))):
+        for key in keys:
+            if getattr(section, key) < 1:
+                raise RecipeError(f"{where}: {key} {getattr(section, key)} is not at least 1")
     if training.steps % training.steps_per_epoch:
         raise RecipeError(
             f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"
         )
-    if training.warmup_steps + training.decay_steps > training.steps:
-        raise RecipeError(f"{where}: warmup_steps + decay_steps exceed steps {training.steps}")
+    if not 0 <= training.decay_share <= 1:
+        raise RecipeError(f"{where}: decay_share {training.decay_share} is not between 0 and 1")

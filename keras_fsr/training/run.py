@@ -19,7 +19,7 @@ from keras_fsr import generators
 from keras_fsr.data.folders import training_and_validation
 from keras_fsr.data.patches import Augmentation, Flatness, Patches, load_pair
 from keras_fsr.data.validation import smallest_pairs, whole_images
-from keras_fsr.errors import TrainingError
+from keras_fsr.errors import RecipeError, TrainingError
 from keras_fsr.losses.pixel import PIXEL_LOSSES
 from keras_fsr.metrics.streaming import PSNRY
 from keras_fsr.training import callbacks
@@ -113,12 +113,15 @@ def make_patches(recipe: Recipe, pairs) -> Patches:
 def make_trainer(recipe: Recipe) -> Trainer:
     """The compiled trainer of a recipe, with freshly initialised weights."""
     settings = recipe.training
-    generator = generators.get(recipe.generator.name)(scale=recipe.scale, **recipe.generator.options)
+    try:
+        generator = generators.get(recipe.generator.name)(scale=recipe.scale, **recipe.generator.options)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"{recipe.name}: its generator cannot be built ({error})") from None
     rate = WarmupHoldDecay(
         settings.learning_rate,
         settings.steps,
         settings.warmup_steps,
-        settings.decay_steps,
+        round(settings.decay_share * settings.steps),
         settings.final_rate,
     )
     trainer = Trainer(generator, ema_decay=settings.ema_decay, precision=settings.precision)

@@ -223,3 +223,16 @@ def test_third_rule_is_the_ratio(make_images):
     result = training_and_validation(root, validation=0.25, seed=3)
     assert result == split_by_ratio(pair_images(root), 0.25, seed=3)
     assert len(result[1]) == 2
+
+
+def test_a_test_folder_is_never_trained_on(make_images):
+    root = make_images(*(f"train/{i}.png" for i in range(8)), "test/secret.png")
+    train, val = training_and_validation(root, validation=0.25)
+    assert len(train) + len(val) == 8
+    assert "secret.png" not in names_of(train + val)
+
+
+def test_lr_names_may_end_in_the_scale_as_div2k_s_do(make_images):
+    root = make_images("hr/0801.png", "hr/2x2.png", "lr/0801x4.png", "lr/2x2.png")
+    pairs = pair_images(root / "hr", root / "lr")
+    assert [(pair.hr.name, pair.lr.name) for pair in pairs] == [("0801.png", "0801x4.png"), ("2x2.png", "2x2.png")]

@@ -7,7 +7,7 @@ from keras_fsr.data.folders import Pair
 from keras_fsr.data.patches import load_pair
 from keras_fsr.data.validation import smallest_pairs, whole_images
 
-SHAPES = [(8, 12), (4, 4), (12, 8), (4, 20), (6, 6)]  # (height, width); areas 96, 16, 96, 80, 36
+SHAPES = [(8, 12), (4, 4), (12, 8), (4, 20), (8, 4)]  # (height, width); areas 96, 16, 96, 80, 32
 
 
 @pytest.fixture
@@ -54,3 +54,15 @@ def test_given_lr_images_are_used_as_they_are(save_image):
     pair = Pair(save_image("hr.png", np.zeros((6, 8, 3), np.uint8)), save_image("lr.png", lr))
     [(result, _)] = whole_images([pair], scale=2).as_numpy_iterator()
     np.testing.assert_allclose(result[0], lr / 255, atol=1e-6)
+
+
+def test_images_are_cut_to_what_a_generator_that_unshuffles_takes(save_image):
+    draw = np.random.default_rng(0)
+    path = save_image("odd.png", draw.integers(0, 256, (17, 23, 3), np.uint8))
+    lr, hr = next(iter(whole_images([Pair(path)], scale=1)))
+    assert lr.shape == hr.shape == (1, 16, 20, 3)
+    whole_lr, whole_hr = load_pair(Pair(path), 1)
+    np.testing.assert_allclose(lr[0] * 255, whole_lr[:16, :20], atol=1e-4)
+    np.testing.assert_allclose(hr[0] * 255, whole_hr[:16, :20], atol=1e-4)
+    lr, _ = next(iter(whole_images([Pair(path)], scale=2)))
+    assert lr.shape == (1, 8, 10, 3)

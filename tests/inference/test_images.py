@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from keras_fsr.errors import ImageError
 from keras_fsr.inference.images import (
-    EXTENSIONS,
     Picture,
-    find_images,
     read_image,
     write_image,
 )
@@ -282,15 +279,3 @@ def test_damaged_exif_does_not_stand_in_the_way(tmp_path):
 
 
 # --- finding
-
-
-def test_find_images(tmp_path):
-    for name in ["b.png", "a.JPG", "sub/c.webp", "sub/.d.png", ".cache/e.png", "f.txt", "g.gif", "h.tiff"]:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "folder.png").mkdir()
-    found = [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)]
-    assert found == sorted(["a.JPG", "b.png", "h.tiff", "sub/c.webp"])
-    assert ".bmp" in EXTENSIONS
-    with pytest.raises(ImageError, match="is not a folder"):
-        find_images(tmp_path / "nowhere")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fsr.errors import ImageError, ModelError
+from keras_fsr.errors import DataError, ImageError, ModelError
 from keras_fsr.inference.predictor import Predictor, SelfEnsemble
 
 
@@ -104,7 +104,7 @@ def test_an_input_is_never_overwritten(predictor, portrait, tmp_path):
 
 
 def test_an_empty_folder_and_an_unknown_model_are_refused(predictor, tmp_path):
-    with pytest.raises(ImageError, match="holds no image"):
+    with pytest.raises(DataError, match="holds no image"):
         predictor.predict(tmp_path, tmp_path / "out")
     with pytest.raises(ModelError, match="shipped are .*face_x4"):
         Predictor("face_x5")

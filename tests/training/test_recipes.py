@@ -73,7 +73,8 @@ def test_recipe_of_a_name_alone_is_all_defaults(write_recipe):
         ("name: a\ntraining: {optimizer: sgd}", "unknown optimizer 'sgd'; known: adam, muon"),
         ("name: a\ntraining: {steps: 20001}", "steps 20001 is not a multiple of steps_per_epoch 500"),
         ("name: a\ntraining: {steps_per_epoch: 0}", "steps_per_epoch 0 is not at least 1"),
-        ("name: a\ntraining: {warmup_steps: 101}", r"warmup_steps \+ decay_steps exceed steps 20000"),
+        ("name: a\ntraining: {decay_share: 1.5}", r"decay_share 1.5 is not between 0 and 1"),
+        ("name: a\ndata: {batch_size: 0}", r"batch_size 0 is not at least 1"),
     ],
 )
 def test_bad_recipe_is_refused_with_its_file_and_the_remedy(text, message, write_recipe):

@@ -17,7 +17,7 @@ generator:
   name: rrdb
   options: {num_features: 8, growth_channels: 4, num_blocks: 1, hardware: true, anchor: true}
 data: {batch_size: 2, patch_size: 8}
-training: {steps: 12, steps_per_epoch: 4, warmup_steps: 2, decay_steps: 6, keep_best: 2, precision: bfloat16}
+training: {steps: 12, steps_per_epoch: 4, warmup_steps: 2, decay_share: 0.5, keep_best: 2, precision: bfloat16}
 """
 
 
