@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_fsr.data.folders import Pair, image_size
 from keras_fsr.data.patches import load_pairs
 
+
 def smallest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     """The `count` pairs of least area, in their own order; all of them where count is 0."""
     if not count or count >= len(pairs):

@@ -46,7 +46,7 @@ def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
 
     PNG and TIFF keep 16 bits, the others get them rounded to 8. All but BMP keep EXIF and the colour profile.
     WebP is lossless; quality (1 to 100) is JPEG's, whose colours are not subsampled. An opaque alpha channel
-    is left out of JPEG and BMP. Gray with alpha becomes RGBA in 16-bit TIFF. Raises ImageError as
+    is left out of JPEG and BMP. Gray with alpha becomes RGBA in 16 bits. Raises ImageError as
     check_output does, and where the file cannot be written.
     """
     path = Path(path)
@@ -84,8 +84,8 @@ def _channels(picture: Picture, name: str) -> np.ndarray:
     pixels = picture.pixels[..., :1] if picture.gray else picture.pixels
     if picture.alpha is None or name in _WITHOUT_ALPHA:
         return pixels
-    if name == "TIFF" and picture.max_value > 255:
-        pixels = picture.pixels  # its readers know no 16-bit gray with alpha
+    if picture.max_value > 255:
+        pixels = picture.pixels  # OpenCV and readers of TIFF know no 16-bit gray with alpha
     return np.concatenate([pixels, picture.alpha[..., None]], axis=2)
 
 

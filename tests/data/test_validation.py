@@ -50,8 +50,8 @@ def test_whole_images_come_one_at_a_time_in_order(pairs):
 
 
 def test_given_lr_images_are_used_as_they_are(save_image):
-    lr = np.random.default_rng(1).integers(0, 256, (3, 4, 3), dtype=np.uint8)
-    pair = Pair(save_image("hr.png", np.zeros((6, 8, 3), np.uint8)), save_image("lr.png", lr))
+    lr = np.random.default_rng(1).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    pair = Pair(save_image("hr.png", np.zeros((8, 12, 3), np.uint8)), save_image("lr.png", lr))
     [(result, _)] = whole_images([pair], scale=2).as_numpy_iterator()
     np.testing.assert_allclose(result[0], lr / 255, atol=1e-6)
 

@@ -51,3 +51,15 @@ def test_unknown_mode_and_missing_model_are_refused(model, tmp_path):
     with pytest.raises(ModelError, match="none.keras"):
         export_tflite(tmp_path / "none.keras", tmp_path / "m.tflite")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_generators_that_unshuffle_take_any_size_through_the_predictor(tmp_path, scale):
+    from keras_fsr.inference.predictor import Predictor
+
+    network = RRDB(scale, num_features=8, growth_channels=4, num_blocks=1, anchor=True)
+    network.save(tmp_path / "m.keras")
+    image = np.random.default_rng(0).integers(0, 256, (13, 9, 3), np.uint8)
+    out = Predictor(tmp_path / "m.keras").predict(image)
+    # A fresh anchored network returns the nearest enlargement.
+    assert np.array_equal(out, image.repeat(scale, 0).repeat(scale, 1))
