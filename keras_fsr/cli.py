@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras_fsr
-from keras_fsr.errors import FSRError, ImageError
+from keras_fsr.errors import FSRError
+from keras_fsr.files import make_folder
 from keras_fsr.quiet import import_tensorflow
 
 DEFAULT_MODEL = "face_x4"
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in EXTRAS:
             raise
         return fail(f"this command needs {name}: pip install 'keras-fsr[{EXTRAS[name]}]'")
+    except OSError as error:  # a disk that fills up, a folder that goes away
+        return fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the disk and permissions")
     except MemoryError:
         return fail("not enough memory; use a smaller --tile or a smaller image")
     except KeyboardInterrupt:
@@ -122,10 +125,11 @@ def run_upscale(arguments) -> int:
 
 def output_for(path: Path, out: Path | None, scale: int, single: bool) -> Path:
     """Where the result of an input goes: beside it, to the named file, or into the named folder."""
-    suffix = path.suffix.lower() if path.suffix and not path.is_dir() else ""
-    name = f"{path.stem}_x{scale}{suffix}" if suffix else f"{path.name}_x{scale}"
+    if path.name in ("", ".."):  # the current folder or the one above: find out what they are called
+        path = path.resolve()
+    name = f"{path.name}_x{scale}" if path.is_dir() else f"{path.stem}_x{scale}{path.suffix.lower()}"
     if out is None:
-        return path.resolve().parent / name if path.name in ("", ".", "..") else path.parent / name
+        return path.parent / name
     if path.is_dir():
         return out if single else out / path.name
     if out.is_dir() or not single:
@@ -133,13 +137,6 @@ def output_for(path: Path, out: Path | None, scale: int, single: bool) -> Path:
             make_folder(out)
         return out / name
     return out
-
-
-def make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be made a folder ({error.strerror}); choose another output") from None
 
 
 def add_train(commands) -> None:

@@ -13,6 +13,10 @@ class ImageError(FSRError):
     """An image file cannot be read, written or used as it is."""
 
 
+class OutputError(FSRError):
+    """A file or folder cannot be written."""
+
+
 class DataError(FSRError):
     """A data folder is empty, unpaired, or holds an image that cannot be trained on."""
 

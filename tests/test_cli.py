@@ -70,7 +70,6 @@ def test_a_read_only_folder_is_refused(face, capfd, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("os.replace", refuse)
-    monkeypatch.setattr("pathlib.Path.replace", refuse)
     assert cli.main(["upscale", str(face), "-o", str(face.parent / "out.png")]) == 2
     err = capfd.readouterr().err
     assert err.count("\n") == 1
@@ -159,3 +158,19 @@ def test_export_writes_a_file_that_upscale_can_use(tmp_path, face):
     assert cli.main(["export", "tflite", "--quantize", "none", "-o", str(model)]) == 0
     assert cli.main(["upscale", str(face), "--model", str(model), "-o", str(tmp_path / "out.png")]) == 0
     assert Image.open(tmp_path / "out.png").size == (80, 96)
+
+
+def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
+    source = tmp_path / "photos"
+    source.mkdir()
+    Image.new("RGB", (8, 8)).save(source / "a.png")
+    monkeypatch.chdir(source)
+    assert cli.main(["upscale", "."]) == 0
+    assert (tmp_path / "photos_x4" / "a.png").is_file()
+
+
+def test_a_folder_that_cannot_be_made_stops_a_folder_run(tmp_path, face, capfd):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "in" / "a.png")
+    assert cli.main(["upscale", str(tmp_path / "in"), "-o", str(face / "out")]) == 2
+    assert capfd.readouterr().err.count("\n") == 1

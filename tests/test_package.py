@@ -14,7 +14,7 @@ PACKAGE = Path(keras_fsr.__file__).parent
 
 # Each part imports from its own floor or a lower one; those of SIBLINGS not from each other.
 FLOORS = (
-    {"errors", "layers", "pretrained", "quiet", "recipes"},
+    {"errors", "files", "layers", "pretrained", "quiet", "recipes"},
     {"generators", "discriminators", "extractors"},
     {"losses", "metrics", "degradations", "data"},
     {"training", "inference", "evaluation"},

@@ -4,10 +4,10 @@
 runs, which on CPU is several times faster than float32 at a loss of some thousandths of a dB.
 """
 
-import os
 from pathlib import Path
 
 from keras_fsr.errors import ModelError
+from keras_fsr.files import whole_file
 
 MODES = ("none", "float16", "dynamic")
 
@@ -21,7 +21,8 @@ def export_tflite(model, path: Path | str, quantize: str = "dynamic") -> Path:
         quantize: "none", "float16" or "dynamic".
 
     Raises:
-        ModelError: unknown mode, an unreadable model, or one that needs more than TFLite's own operations.
+        ModelError: unknown mode or file name, an unreadable model.
+        OutputError: the file cannot be written.
     """
     if quantize not in MODES:
         raise ModelError(f"quantize {quantize!r} is unknown; use {', '.join(MODES)}")
@@ -36,13 +37,11 @@ def export_tflite(model, path: Path | str, quantize: str = "dynamic") -> Path:
     if quantize == "float16":
         options["target_spec"]["supported_types"] = [tf.float16]
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.part.tflite")
+    if path.suffix != ".tflite":
+        raise ModelError(f"{path}: a TFLite file ends in .tflite; rename the output")
     signature = [keras.InputSpec(shape=(1, None, None, 3), dtype="float32")]
-    try:
+    with whole_file(path) as temporary:
         model.export(temporary, format="litert", input_signature=signature, verbose=False, **options)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_fsr.errors import ImageError
 from keras_fsr.evaluation import protocol, sheet
+from keras_fsr.files import make_folder, whole_file
 from keras_fsr.metrics.fidelity import fidelity
 
 SCALE = 4
@@ -17,7 +17,7 @@ def run(upscale: protocol.Upscaler, name: str, folder: Path) -> None:
     """Writes input.png, output.png and sheet.png into a folder and prints PSNR and SSIM beside bicubic's.
 
     Raises:
-        ImageError: the folder cannot be written.
+        OutputError: the folder cannot be written.
         ModelError: the model does not enlarge by 4.
     """
     from skimage.data import astronaut  # comes with the extra `demo`
@@ -27,12 +27,10 @@ def run(upscale: protocol.Upscaler, name: str, folder: Path) -> None:
     methods = {"bicubic": protocol.baselines(SCALE)["bicubic"], name: upscale}
     results = {label: protocol.upscale_checked(label, method, reduced, SCALE) for label, method in methods.items()}
     figures = {label: fidelity(image, original, SCALE) for label, image in results.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be made a folder ({error.strerror}); choose another --out") from None
+    make_folder(folder)
     for file, image in (("input.png", reduced), ("output.png", results[name])):
-        protocol.write_whole(folder / file, lambda path, image=image: Image.fromarray(image).save(path, format="PNG"))
+        with whole_file(folder / file) as temporary:
+            Image.fromarray(image).save(temporary)
     captions = [
         "64x64",
         *(f"{f['psnr_y']:.2f} dB, SSIM {f['ssim_y']:.3f}" for f in figures.values()),

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_fsr.errors import DataError, ImageError, ModelError
+from keras_fsr.errors import DataError, ModelError
+from keras_fsr.files import whole_file
 from keras_fsr.metrics.fidelity import METRICS, fidelity
 
 Upscaler = Callable[[np.ndarray], np.ndarray]
@@ -177,38 +178,18 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
     Raises:
         DataError: there are no rows.
-        ImageError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     if not rows:
         raise DataError(f"{path}: no rows to write; measure at least one image")
     folder = os.path.commonpath([row.file.absolute().parent for row in rows])
 
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["file", "model", *METRICS])
-            for row in rows:
-                name = row.file.absolute().relative_to(folder).as_posix()
-                writer.writerow([name, row.model, *(round(getattr(row, metric), 6) for metric in METRICS)])
-
-    write_whole(path, write)
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary neighbour, then rename it: a reader never finds half a file.
-
-    Raises:
-        ImageError: the folder does not exist or cannot be written; nothing is left behind.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["file", "model", *METRICS])
+        for row in rows:
+            name = row.file.absolute().relative_to(folder).as_posix()
+            writer.writerow([name, row.model, *(round(getattr(row, metric), 6) for metric in METRICS)])
 
 
 def _measure(models: Mapping[str, Upscaler], file: Path, scale: int) -> list[Row]:

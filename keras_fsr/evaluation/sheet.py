@@ -15,8 +15,8 @@ from keras_fsr.evaluation.protocol import (
     load_rgb,
     reduce_image,
     upscale_checked,
-    write_whole,
 )
+from keras_fsr.files import whole_file
 
 SheetRow = tuple[str | Sequence[str], Sequence[np.ndarray]]
 """A caption for the whole row, or one for each image; and the images, ``(H, W, 3)`` uint8."""
@@ -49,7 +49,7 @@ def contact_sheet(
 
     Raises:
         DataError: no rows or columns, or a row with more or fewer images or captions than titles.
-        ImageError: the file cannot be written.
+        OutputError: the file cannot be written.
     """
     _check(rows, titles)
     layout = _Layout(cell, columns=len(titles), rows=len(rows))
@@ -64,7 +64,8 @@ def contact_sheet(
             _paste(sheet, image, side, layout.corner(index, column), cell)
         _write_captions(draw, caption, index, layout)
     if path is not None:
-        write_whole(Path(path), lambda temporary: sheet.save(temporary, format="PNG"))
+        with whole_file(path) as temporary:
+            sheet.save(temporary, format="PNG")
     return sheet
 
 
@@ -117,7 +118,7 @@ def evaluation_sheet(
     Raises:
         DataError: there is no such model, rows are missing, or a file cannot be read any more.
         ModelError: the model's output is not uint8 of the right size.
-        ImageError: the sheet cannot be written.
+        OutputError: the sheet cannot be written.
     """
     interpolations = baselines(scale)
     name = next((name for name in models if name not in interpolations), None)

@@ -9,6 +9,7 @@ import numpy as np
 from keras_fsr import pretrained
 from keras_fsr.data.folders import list_images
 from keras_fsr.errors import FSRError, ImageError
+from keras_fsr.files import make_folder
 from keras_fsr.inference import tiles
 from keras_fsr.inference.engines import Engine, load_engine
 from keras_fsr.inference.images import (
@@ -91,8 +92,9 @@ class Predictor:
 
         Raises:
             DataError: the folder holds no image.
-            ImageError: the file cannot be read, the image in it is under 4 pixels a side, or the output cannot be
-                written. In a folder run bad files are reported instead, and the others done.
+            ImageError: the file cannot be read, or the image in it is under 4 pixels a side.
+            OutputError: the output cannot be written.
+                In a folder run bad files are reported instead, and the others done.
         """
         if isinstance(image, np.ndarray):
             return self._enlarge(image, progress)
@@ -126,11 +128,12 @@ class Predictor:
         if out is None:
             raise ImageError(f"{folder}: is a folder; name the folder to write to")
         files = list_images(folder)
+        make_folder(out)
         report = FolderReport()
         for done, path in enumerate(files, start=1):
             try:
                 target = Path(out) / path.relative_to(folder)
-                make_parents(target)
+                make_folder(target.parent)
                 report.written.append(self.predict(path, target))
             except FSRError as error:
                 report.failed.append((path, str(error)))
@@ -171,11 +174,3 @@ def find_model(model: str | Path) -> Path:
     if path.suffix.lower() in (".tflite", ".keras") or path.is_file():
         return path
     return pretrained.weights(str(model))
-
-
-def make_parents(path: Path) -> None:
-    """Makes the folder of a file to be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"{path.parent}: cannot be made ({error.strerror}); choose another output") from None

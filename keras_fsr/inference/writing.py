@@ -1,9 +1,5 @@
 """Writing image files, whole or not at all."""
 
-import os
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from keras_fsr.data.folders import FORMATS
-from keras_fsr.errors import ImageError
+from keras_fsr.errors import ImageError, OutputError
+from keras_fsr.files import whole_file
 from keras_fsr.inference import png_tiff
 from keras_fsr.inference.picture import Picture
 
@@ -46,37 +43,22 @@ def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
 
     PNG and TIFF keep 16 bits, the others get them rounded to 8. All but BMP keep EXIF and the colour profile.
     WebP is lossless; quality (1 to 100) is JPEG's, whose colours are not subsampled. An opaque alpha channel
-    is left out of JPEG and BMP. Gray with alpha becomes RGBA in 16 bits. Raises ImageError as
-    check_output does, and where the file cannot be written.
+    is left out of JPEG and BMP. Gray with alpha becomes RGBA in 16 bits. Raises ImageError as check_output
+    does, and OutputError where the file cannot be written.
     """
     path = Path(path)
     check_output(path, picture.width, picture.height, picture.transparent)
     name = FORMATS[path.suffix.lower()]
-    with _whole_file(path) as file:
-        if name == "TIFF":
-            file.write(png_tiff.encode_tiff(_channels(picture, name), picture.exif, picture.icc))
-        elif name == "PNG" and picture.max_value > 255:
-            file.write(png_tiff.encode_png_16bit(_channels(picture, name), picture.exif, picture.icc))
-        else:
-            _save_8bit(file, picture.to_8bit(), name, quality)
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of path once it is complete, or leaves no trace."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        with open(temporary, "x+b") as file:
-            yield file
-        os.replace(temporary, path)
-    except (OSError, ValueError, MemoryError) as error:
-        reason = getattr(error, "strerror", None) or error or type(error).__name__
-        raise ImageError(
-            f"{path}: cannot be written ({reason}); check the folder's permissions and free space"
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        with whole_file(path) as temporary, open(temporary, "x+b") as file:
+            if name == "TIFF":
+                file.write(png_tiff.encode_tiff(_channels(picture, name), picture.exif, picture.icc))
+            elif name == "PNG" and picture.max_value > 255:
+                file.write(png_tiff.encode_png_16bit(_channels(picture, name), picture.exif, picture.icc))
+            else:
+                _save_8bit(file, picture.to_8bit(), name, quality)
+    except (ValueError, MemoryError) as error:  # of the encoders
+        raise OutputError(f"{path}: cannot be encoded ({error or 'not enough memory'}); write .png") from error
 
 
 def _channels(picture: Picture, name: str) -> np.ndarray:

@@ -1,7 +1,6 @@
 """What happens after each epoch of a run: log, curves, preview, best checkpoints, saved state, progress."""
 
 import csv
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,8 @@ import tensorflow as tf
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
+
+from keras_fsr.files import whole_file
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -43,12 +44,10 @@ class EpochLog(keras.callbacks.Callback):
             "learning_rate": float(self.model.optimizer.learning_rate),
         }
         self.rows.append(row | {key: float(value) for key, value in (logs or {}).items()})
-        temporary = self.path.with_suffix(".tmp")
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
+        with whole_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]))
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(temporary, self.path)
 
 
 class Curves(keras.callbacks.Callback):
@@ -121,7 +120,8 @@ class KeepBest(keras.callbacks.Callback):
         best = {self.path(number) for number in self.best_epochs()}
         path = self.path(epoch + 1)
         if path in best:
-            save_model(self.model.generator, path)
+            with whole_file(path) as temporary:
+                self.model.generator.save(temporary)
         for old in set(self.folder.glob("epoch_*.keras")) - best:
             old.unlink()
 
@@ -166,10 +166,3 @@ class Bar(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self.bar.stop()
-
-
-def save_model(model: keras.Model, path: Path) -> None:
-    """Writes a `.keras` file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part.keras")
-    model.save(temporary)
-    os.replace(temporary, path)

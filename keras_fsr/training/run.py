@@ -20,6 +20,7 @@ from keras_fsr.data.folders import training_and_validation
 from keras_fsr.data.patches import Augmentation, Flatness, Patches, load_pair
 from keras_fsr.data.validation import smallest_pairs, whole_images
 from keras_fsr.errors import RecipeError, TrainingError
+from keras_fsr.files import make_folder, whole_file
 from keras_fsr.losses.pixel import PIXEL_LOSSES
 from keras_fsr.metrics.streaming import PSNRY
 from keras_fsr.training import callbacks
@@ -51,7 +52,7 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
 
     trainer = make_trainer(recipe)
     for name in ("preview", "best", "state"):
-        (out / name).mkdir(parents=True, exist_ok=True)
+        make_folder(out / name)
     state = tf.train.Checkpoint(generator=trainer.generator, learner=trainer.learner, optimizer=trainer.optimizer)
     manager = tf.train.CheckpointManager(state, str(out / "state"), max_to_keep=2)
     if resume:
@@ -159,7 +160,6 @@ def versions(trainer: Trainer, images: int) -> dict[str, str | int]:
 
 def copy_best(best: callbacks.KeepBest, path: Path) -> Path:
     """The best epoch's file under the recipe's name."""
-    temporary = path.with_suffix(".part")
-    shutil.copyfile(best.path(best.best_epochs()[0]), temporary)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        shutil.copyfile(best.path(best.best_epochs()[0]), temporary)
     return path

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from keras_fsr.errors import DataError, ImageError
+from keras_fsr.errors import DataError, OutputError
 from keras_fsr.evaluation.protocol import Row, baselines, evaluate, reduce_image
 from keras_fsr.evaluation.sheet import _Layout, _shortened, contact_sheet, evaluation_sheet, pick_files
 
@@ -124,7 +124,7 @@ def test_a_saved_sheet_is_the_returned_one(tmp_path):
         assert saved.format == "PNG"
         np.testing.assert_array_equal(np.asarray(saved), np.asarray(sheet))
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(ImageError, match=r"x\.png: cannot be written"):
+    with pytest.raises(OutputError, match=r"x\.png: cannot be written"):
         contact_sheet([("c", [_noise(64, 64)])], ["t"], tmp_path / "missing" / "x.png", cell=64)
 
 

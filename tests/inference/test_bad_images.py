@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fsr.errors import ImageError
+from keras_fsr.errors import ImageError, OutputError
 from keras_fsr.inference import images
 from keras_fsr.inference.images import Picture, check_output, read_image, write_image
 
@@ -148,7 +148,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", save)
-    with pytest.raises(ImageError, match=r"a\.png: cannot be written \(No space left on device\)"):
+    with pytest.raises(OutputError, match=r"a\.png: cannot be written \(No space left on device\)"):
         write_image(path, make_picture())
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.png"]
@@ -193,7 +193,7 @@ def test_bad_output_paths(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind here")
 def test_read_only_folder(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(ImageError, match=r"cannot be written .*permissions"):
+    with pytest.raises(OutputError, match=r"cannot be written .*permissions"):
         write_image(tmp_path / "a.png", make_picture())
     tmp_path.chmod(0o700)
 

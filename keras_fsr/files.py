@@ -1,0 +1,44 @@
+"""Files and folders that are written: whole or not at all, and one clear line where that fails."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from keras_fsr.errors import OutputError
+
+
+@contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """A temporary neighbour of the same extension that takes the place of `path` at the end, or leaves no trace.
+
+    Raises:
+        OutputError: the operating system refuses.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder's permissions and free space"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def make_folder(folder: Path | str) -> Path:
+    """Makes a folder and those above it, unless they are there.
+
+    Raises:
+        OutputError: the operating system refuses.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made a folder ({error.strerror}); choose another output") from error
+    return folder

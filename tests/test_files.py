@@ -1,0 +1,43 @@
+"""Writing whole files or none."""
+
+import pytest
+
+from keras_fsr.errors import OutputError
+from keras_fsr.files import make_folder, whole_file
+
+
+def test_a_whole_file_takes_its_place(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with whole_file(path) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".txt"
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
+def test_an_interrupted_write_leaves_the_old_file_alone(tmp_path, interruption):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(interruption), whole_file(path) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise interruption
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_refusals_of_the_system_name_the_file_in_one_line(tmp_path):
+    path = tmp_path / "missing" / "a.txt"
+    with pytest.raises(OutputError, match=r"a\.txt: cannot be written") as caught, whole_file(path) as temporary:
+        temporary.write_text("x")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made a folder"):
+        make_folder(tmp_path / "file" / "sub")
+
+
+def test_folders_are_made_with_those_above(tmp_path):
+    assert make_folder(tmp_path / "a" / "b").is_dir()
+    assert make_folder(tmp_path / "a" / "b").is_dir()
