@@ -193,7 +193,10 @@ def check_values(recipe: Recipe, where: str) -> None:
         value = getattr(training, key)
         if value not in known:
             raise RecipeError(f"{where}: unknown {key} {value!r}{nearest(value, known)}")
-    for section, keys in ((recipe.data, ("batch_size", "patch_size")), (training, ("steps", "steps_per_epoch"))):
+    for section, keys in (
+        (recipe.data, ("batch_size", "patch_size")),
+        (training, ("steps", "steps_per_epoch", "keep_best")),
+    ):
         for key in keys:
             if getattr(section, key) < 1:
                 raise RecipeError(f"{where}: {key} {getattr(section, key)} is not at least 1")

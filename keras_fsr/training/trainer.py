@@ -84,7 +84,7 @@ class Trainer(keras.Model):
             ) from None
 
     def train_step(self, data):
-        lr, hr = data
+        lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             sr = self.learner(lr, training=True)
             loss = self.compute_loss(lr, hr, sr)
@@ -97,7 +97,7 @@ class Trainer(keras.Model):
         return self.compute_metrics(lr, hr, sr)
 
     def test_step(self, data):
-        lr, hr = data
+        lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
         sr = self.generator(lr, training=False)
         self._loss_tracker.update_state(self.compute_loss(lr, hr, sr))
         return self.compute_metrics(lr, hr, sr)

@@ -146,3 +146,14 @@ def test_predict_runs_the_generator():
     trainer = compiled()
     image = np.random.default_rng(0).random((1, 8, 8, 3), dtype=np.float32)
     np.testing.assert_allclose(trainer.predict(image, verbose=0), trainer.generator(image), atol=1e-6)
+
+
+def test_train_on_batch_takes_a_step(patches):
+    trainer = compiled()
+    trainer.train_on_batch(*next(iter(patches.dataset())))
+    assert trainer.step == 1
+
+
+def test_the_adversarial_stage_is_refused_until_it_is_there():
+    with pytest.raises(TrainingError, match="fidelity stage"):
+        Trainer(tiny(), discriminator=tiny())
