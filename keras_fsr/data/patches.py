@@ -56,9 +56,11 @@ class Patches:
     Args:
         pairs: what `folders` found.
         scale: HR side / LR side.
-        batch_size: patches a step, each from another image (as far as there are that many images).
+        batch_size: patches a step, each from another image (as far as there are that many; reduced ones count).
         patch_size: side of an LR patch in pixels; the HR patch is `scale` times as large.
         crops_per_image: patches an epoch draws from each image.
+        hr_scales: each HR image without an LR file also enters reduced by these factors (below 1), so that faces
+            are seen at more sizes; sizes too small for a patch are left out.
         flatness: refusal of flat patches.
         augmentation: flips and turns.
         seed: fixes all batches.
@@ -72,6 +74,7 @@ class Patches:
     batch_size: int = 16
     patch_size: int = 32
     crops_per_image: int = 1
+    hr_scales: tuple[float, ...] = ()
     flatness: Flatness = field(default_factory=Flatness)
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
@@ -79,12 +82,20 @@ class Patches:
     def __post_init__(self):
         check_pairs(self.pairs, self.scale, self.patch_size)
         images = load_pairs(self.pairs, self.scale)
+        names = [str(pair.hr) for pair in self.pairs]
+        for factor in self.hr_scales:
+            for pair, (_, hr) in zip(self.pairs, images[: len(self.pairs)], strict=True):
+                reduced = make_pair(shrink(hr, factor), self.scale)
+                if pair.lr is None and min(reduced[0].shape[:2]) >= self.patch_size:
+                    images.append(reduced)
+                    names.append(str(pair.hr))
+        object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_lr", PixelStore([lr for lr, _ in images]))
         object.__setattr__(self, "_hr", PixelStore([hr for _, hr in images]))
 
     @property
     def steps_per_epoch(self) -> int:
-        return max(len(self.pairs) * self.crops_per_image // self.batch_size, 1)
+        return max(len(self._names) * self.crops_per_image // self.batch_size, 1)
 
     def dataset(self, first_step: int = 0) -> tf.data.Dataset:
         """Endless batches (LR, HR), float32 in [0, 1], from a step on.
@@ -103,11 +114,11 @@ class Patches:
         """Names of the HR images behind the batch of a step, in the batch's order."""
         first = step * self.batch_size
         indices = [int(self._image_of(tf.constant(first + k, tf.int64))) for k in range(self.batch_size)]
-        return [str(self.pairs[index].hr) for index in indices]
+        return [self._names[index] for index in indices]
 
     def _image_of(self, index):
         """Image of the index-th patch: each pass over the images is a fresh permutation."""
-        count = len(self.pairs)
+        count = len(self._names)
         # A pass is cut to whole batches, so that no batch meets an image in two passes.
         usable = max(count // self.batch_size * self.batch_size, min(count, self.batch_size))
         order = tf.random.experimental.stateless_shuffle(
@@ -202,7 +213,7 @@ def load_pairs(pairs: Sequence[Pair], scale: int) -> list[tuple[np.ndarray, np.n
     Raises:
         DataError: an image is damaged, or all together are too large for the memory.
     """
-    needed = sum(3 * math.prod(image_size(pair.hr)) for pair in pairs)
+    needed = sum(3 * math.prod(image_size(pair.hr)) for pair in pairs) * (1 + 1 / scale**2)
     if needed > MAX_CACHE_BYTES:
         raise DataError(
             f"{len(pairs)} images need {needed / 2**30:.1f} GiB decoded, more than {MAX_CACHE_BYTES / 2**30:.0f}; "
@@ -214,13 +225,22 @@ def load_pairs(pairs: Sequence[Pair], scale: int) -> list[tuple[np.ndarray, np.n
 
 def load_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """(LR, HR) uint8 arrays of one pair; HR is cut to a multiple of the scale."""
-    hr = decode(pair.hr)
+    lr, hr = make_pair(decode(pair.hr), scale)
+    return (lr if pair.lr is None else decode(pair.lr)), hr
+
+
+def make_pair(hr: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """(LR, HR) of an (H, W, 3) uint8 image, cut to a multiple of the scale, by PIL's bicubic reduction."""
     height, width = (side // scale * scale for side in hr.shape[:2])
     hr = np.ascontiguousarray(hr[:height, :width])
-    if pair.lr is not None:
-        return decode(pair.lr), hr
     lr = Image.fromarray(hr).resize((width // scale, height // scale), Image.Resampling.BICUBIC)
     return np.asarray(lr), hr
+
+
+def shrink(hr: np.ndarray, factor: float) -> np.ndarray:
+    """An (H, W, 3) uint8 image with its sides times the factor, by Lanczos: sharp, as originals are."""
+    height, width = (max(round(side * factor), 1) for side in hr.shape[:2])
+    return np.asarray(Image.fromarray(hr).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def decode(path) -> np.ndarray:

@@ -31,6 +31,7 @@ class DataRecipe:
 
     batch_size: int = 16
     patch_size: int = 32  # LR pixels
+    hr_scales: tuple[float, ...] = ()  # factors by which HR images enter reduced, beside as they are
     flatness_start: float = 0.0  # standard deviation of an LR patch, 0..1
     flatness_increase: float = 0.0
     flatness_every: int = 1000  # steps
@@ -150,6 +151,8 @@ def convert(hint, value, where: str):
     """A YAML value as the type of its field; int passes as float, and "1e-3" (a YAML string) too."""
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(convert(typing.get_args(hint)[0], item, where) for item in value)
     hint = typing.get_origin(hint) or hint
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
         try:

@@ -105,6 +105,7 @@ def make_patches(recipe: Recipe, pairs) -> Patches:
         recipe.scale,
         data.batch_size,
         data.patch_size,
+        hr_scales=data.hr_scales,
         flatness=flatness,
         augmentation=Augmentation(data.flip, data.flip_vertical, data.rotate),
         seed=recipe.training.seed,

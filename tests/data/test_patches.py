@@ -312,3 +312,15 @@ def test_settings_cannot_change_after_construction(noise_pairs):
     patches = Patches(noise_pairs, scale=2, patch_size=4)
     with pytest.raises(dataclasses.FrozenInstanceError):
         patches.patch_size = 8
+
+
+def test_hr_images_also_enter_reduced(save_image):
+    draw = np.random.default_rng(0)
+    pairs = [Pair(save_image(f"{i}.png", draw.integers(0, 256, (32, 32, 3), np.uint8))) for i in range(2)]
+    patches = Patches(pairs, 2, batch_size=4, patch_size=8, hr_scales=(0.5, 0.4), augmentation=Augmentation(0, 0, 0))
+    # Half of 32 is one HR patch of 16; 0.4 of it is too small for one and left out.
+    assert patches.steps_per_epoch == 1
+    assert sorted(patches.files(0)) == sorted([str(pair.hr) for pair in pairs] * 2)
+    _, hr = next(iter(patches.dataset()))
+    reduced = Image.open(pairs[0].hr).resize((16, 16), Image.Resampling.LANCZOS)
+    assert any(np.array_equal(np.rint(patch * 255), np.asarray(reduced)) for patch in hr.numpy())
