@@ -16,9 +16,9 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from keras_fsr import pretrained
+from keras_fsr import generators, pretrained
 from keras_fsr.data.folders import list_images
-from keras_fsr.deploy.tflite import export_tflite, load_generator
+from keras_fsr.deploy.tflite import export_tflite
 from keras_fsr.evaluation import protocol
 from keras_fsr.inference.predictor import Predictor
 from keras_fsr.training.recipes import load_recipe
@@ -36,7 +36,7 @@ def main() -> None:
     folder = pretrained.FOLDER
     keras_file, tflite_file = folder / f"{recipe.name}.keras", folder / f"{recipe.name}.tflite"
     shutil.copyfile(arguments.run / f"{recipe.name}.keras", keras_file)
-    model = load_generator(keras_file)
+    model = generators.load(keras_file)
     export_tflite(model, tflite_file, "dynamic")
 
     figures, subgroups = measure(tflite_file, arguments.data, recipe.scale)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras_fsr
-from keras_fsr.errors import FSRError
+from keras_fsr.errors import FSRError, OutputError
 from keras_fsr.files import make_folder
 from keras_fsr.quiet import import_tensorflow
 
@@ -33,11 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         name = (error.name or "").partition(".")[0]
         if name not in EXTRAS:
             raise
-        return fail(f"this command needs {name}: pip install 'keras-fsr[{EXTRAS[name]}]'")
+        return fail(f"this command needs {name}; install the extra: pip install '.[{EXTRAS[name]}]' in the checkout")
     except OSError as error:  # a disk that fills up, a folder that goes away
         return fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the disk and permissions")
     except MemoryError:
-        return fail("not enough memory; use a smaller --tile or a smaller image")
+        return fail("not enough memory; use smaller images, tiles or batches")
     except KeyboardInterrupt:
         print("keras-fsr: interrupted", file=sys.stderr)
         return 130
@@ -82,13 +82,13 @@ def add_upscale(commands) -> None:
     parser.add_argument("--tile", type=int, default=256, help="pixels a side at once; 0 = whole (256)")
     parser.add_argument("--overlap", type=int, default=32, help="pixels that tiles share (32)")
     parser.add_argument("--ensemble", action="store_true", help="average 8 flips and turns: better, slower")
-    parser.add_argument("--threads", type=int, help="CPU threads (all)")
+    parser.add_argument("--threads", type=positive, help="CPU threads (all)")
     parser.add_argument("--max-pixels", type=int, default=64_000_000, help="refuse larger inputs (64000000)")
     parser.set_defaults(run=run_upscale)
 
 
 def run_upscale(arguments) -> int:
-    from keras_fsr.inference.predictor import FolderReport, Predictor
+    from keras_fsr.inference.predictor import CONTINUABLE, FolderReport, Predictor, describe
 
     predictor = Predictor(
         arguments.model,
@@ -100,15 +100,19 @@ def run_upscale(arguments) -> int:
     )
     single = len(arguments.inputs) == 1
     report = FolderReport()
+    targets = set()
     for path in arguments.inputs:
         try:
             out = output_for(path, arguments.out, predictor.scale, single)
+            if out.resolve() in targets:
+                raise OutputError(f"{path}: would overwrite {out}, the result of another input; rename one")
+            targets.add(out.resolve())
             with progress_bar(path.name) as progress:
                 done = predictor.predict(path, out, progress)
-        except FSRError as error:
+        except CONTINUABLE as error:
             if single:
                 raise
-            report.failed.append((path, str(error)))
+            report.failed.append((path, describe(path, error)))
             continue
         if isinstance(done, FolderReport):
             report.written += done.written
@@ -183,14 +187,17 @@ def run_evaluate(arguments) -> None:
     from keras_fsr.evaluation import protocol, sheet
 
     names = arguments.models or [DEFAULT_MODEL]
-    models = {name_of(name): make_upscaler(name, arguments.ensemble) for name in names}
+    short = [name_of(name) for name in names]
+    labels = [name if short.count(label) > 1 else label for name, label in zip(names, short, strict=True)]
+    models = {label: make_upscaler(name, arguments.ensemble) for label, name in zip(labels, names, strict=True)}
     files = list_images(arguments.data)
+    if arguments.report:
+        make_folder(arguments.report)
     with progress_bar("measuring") as progress:
         rows = protocol.evaluate({**models, **protocol.baselines(arguments.scale)}, files, arguments.scale, progress)
     print(f"{len(files)} images, x{arguments.scale}, {arguments.scale} pixels cut from each side")
     print(protocol.format_table(protocol.summarize(rows)))
     if arguments.report:
-        make_folder(arguments.report)
         protocol.write_csv(rows, arguments.report / "figures.csv")
         sheet.evaluation_sheet(rows, models, arguments.scale, arguments.report / "sheet.png")
         print(f"written: {arguments.report}/figures.csv, {arguments.report}/sheet.png")
@@ -243,6 +250,14 @@ def run_export_tflite(arguments) -> None:
     if model.suffix != ".keras":
         model = pretrained.weights(arguments.model, ".keras")
     print(export_tflite(model, arguments.out, arguments.quantize))
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
 
 
 def name_of(model: str) -> str:

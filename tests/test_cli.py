@@ -150,7 +150,7 @@ def test_a_missing_package_names_its_extra(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(__import__("sys").modules, "skimage.data", None)
     monkeypatch.setitem(__import__("sys").modules, "skimage", None)
     assert cli.main(["demo", "-o", str(tmp_path)]) == 2
-    assert "pip install 'keras-fsr[demo]'" in capsys.readouterr().err
+    assert "pip install '.[demo]'" in capsys.readouterr().err
 
 
 def test_export_writes_a_file_that_upscale_can_use(tmp_path, face):
@@ -174,3 +174,57 @@ def test_a_folder_that_cannot_be_made_stops_a_folder_run(tmp_path, face, capfd):
     Image.new("RGB", (8, 8)).save(tmp_path / "in" / "a.png")
     assert cli.main(["upscale", str(tmp_path / "in"), "-o", str(face / "out")]) == 2
     assert capfd.readouterr().err.count("\n") == 1
+
+
+def test_two_inputs_of_one_name_do_not_overwrite_each_other(tmp_path, capfd):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / folder / "f.png")
+    inputs = [str(tmp_path / folder / "f.png") for folder in ("a", "b")]
+    assert cli.main(["upscale", *inputs, "-o", str(tmp_path / "out")]) == 1
+    out, err = capfd.readouterr()
+    assert "1 written, 1 failed" in out
+    assert "would overwrite" in err
+
+
+def test_results_inside_the_input_folder_are_not_enlarged_again(tmp_path, capfd):
+    Image.new("RGB", (8, 8)).save(tmp_path / "f.png")
+    for _ in range(2):
+        assert cli.main(["upscale", str(tmp_path), "-o", str(tmp_path / "sharp")]) == 0
+        assert "1 written, 0 failed" in capfd.readouterr().out
+    assert [path.name for path in (tmp_path / "sharp").iterdir()] == ["f.png"]
+
+
+def test_an_image_that_does_not_fit_in_memory_does_not_stop_the_others(tmp_path, capfd, monkeypatch):
+    from keras_fsr.inference import predictor
+
+    for name in "abc":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    read = predictor.read_image
+
+    def run_out(path, **options):
+        if path.name == "b.png":
+            raise MemoryError
+        return read(path, **options)
+
+    monkeypatch.setattr(predictor, "read_image", run_out)
+    assert cli.main(["upscale", str(tmp_path), "-o", str(tmp_path / "out")]) == 1
+    out, err = capfd.readouterr()
+    assert "2 written, 1 failed" in out
+    assert "b.png: does not fit in memory" in err
+
+
+def test_models_of_one_file_name_are_told_apart(tmp_path, face, capsys):
+    from keras_fsr import pretrained
+
+    paths = []
+    for folder in ("run1", "run2"):
+        (tmp_path / folder).mkdir()
+        paths.append(tmp_path / folder / "m.tflite")
+        paths[-1].write_bytes(pretrained.weights("face_x4").read_bytes())
+    (tmp_path / "hr").mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "hr" / "a.png")
+    arguments = [part for path in paths for part in ("--model", str(path))]
+    assert cli.main(["evaluate", *arguments, "--data", str(tmp_path / "hr")]) == 0
+    out = capsys.readouterr().out
+    assert all(str(path) in out for path in paths)

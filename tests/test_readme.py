@@ -57,6 +57,11 @@ def test_the_python_examples_run(workplace):
     assert Path("mine.keras").stat().st_size > 1e6
 
 
+def test_no_figure_is_left_open():
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        assert "@@" not in path.read_text(encoding="utf-8"), path
+
+
 def test_every_link_leads_somewhere():
     links = re.findall(r"\]\((?!http)([^)#]+)\)", TEXT)
     assert links

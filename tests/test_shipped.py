@@ -47,18 +47,24 @@ def test_tflite_and_keras_agree_within_a_fiftieth_of_a_db():
 
 
 def test_the_network_is_the_recipe_s():
-    import keras
-
     from keras_fsr import generators
     from keras_fsr.training.recipes import load_recipe
 
-    generators.register_all()
-    model = keras.models.load_model(pretrained.weights("face_x4", ".keras"), compile=False)
+    model = generators.load(pretrained.weights("face_x4", ".keras"))
     card = pretrained.card("face_x4")
     assert model.count_params() == card.parameters
     options = load_recipe("face_x4").generator.options
     assert {key: model.get_config()[key] for key in options} == dict(options)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_the_card_is_filled():
+    card = pretrained.card("face_x4")
+    assert len(card.description) > 20
+    assert card.limits
+    assert card.training["commands"]
+    assert "PSNR-Y" in card.figures["headline"]
+    assert any("source" in group for group in card.subgroups)
 
 
 def test_files_are_small_enough_to_ship():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from keras_fsr.errors import DataError
 
@@ -107,14 +107,15 @@ def check_pairs(pairs: Sequence[Pair], scale: int, patch_size: int) -> None:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) from the header of an image file.
+    """(width, height) from the header of an image file, turned upright as its EXIF data says.
 
     Raises:
         DataError: the file cannot be read as an image.
     """
     try:
         with Image.open(path) as image:
-            return image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if turned else image.size
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: is corrupt or not an image; replace or remove it") from error
 

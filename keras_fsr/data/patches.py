@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 from keras_fsr.data.folders import Pair, check_pairs, image_size
 from keras_fsr.errors import DataError
 
-MAX_CACHE_BYTES = 16 * 2**30
+MAX_CACHE_BYTES = 4 * 2**30  # decoded; putting all into one tensor takes about three times as much for a moment
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,8 @@ class Patches:
         names = [str(pair.hr) for pair in self.pairs]
         for factor in self.hr_scales:
             for pair, (_, hr) in zip(self.pairs, images[: len(self.pairs)], strict=True):
-                reduced = make_pair(shrink(hr, factor), self.scale)
-                if pair.lr is None and min(reduced[0].shape[:2]) >= self.patch_size:
-                    images.append(reduced)
+                if pair.lr is None and min(hr.shape[:2]) * factor >= self.patch_size * self.scale:
+                    images.append(make_pair(shrink(hr, factor), self.scale))
                     names.append(str(pair.hr))
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_lr", PixelStore([lr for lr, _ in images]))
@@ -247,6 +246,6 @@ def decode(path) -> np.ndarray:
     """(H, W, 3) uint8 RGB pixels of a file."""
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: is damaged ({error}); replace or remove it") from error

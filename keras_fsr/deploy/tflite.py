@@ -29,8 +29,10 @@ def export_tflite(model, path: Path | str, quantize: str = "dynamic") -> Path:
     import keras
     import tensorflow as tf
 
+    from keras_fsr import generators
+
     if not isinstance(model, keras.Model):
-        model = load_generator(model)
+        model = generators.load(model)
     options = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
     if quantize != "none":
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
@@ -43,15 +45,3 @@ def export_tflite(model, path: Path | str, quantize: str = "dynamic") -> Path:
     with whole_file(path) as temporary:
         model.export(temporary, format="litert", input_signature=signature, verbose=False, **options)
     return path
-
-
-def load_generator(path: Path | str):
-    """A generator from its `.keras` file."""
-    import keras
-
-    from keras_fsr import generators
-
-    if not Path(path).is_file():
-        raise ModelError(f"{path}: no such model file")
-    generators.register_all()
-    return keras.models.load_model(path, compile=False, safe_mode=True)

@@ -1,6 +1,9 @@
 """Generators: low-resolution image in, high-resolution image out. One network a file."""
 
 import importlib
+from pathlib import Path
+
+from keras_fsr.errors import ModelError
 
 # name in recipes -> (module, class)
 _GENERATORS = {
@@ -23,7 +26,20 @@ def get(name: str) -> type:
     return getattr(importlib.import_module(f"{__name__}.{module}"), kind)
 
 
-def register_all() -> None:
-    """Imports every generator, so that Keras knows the classes that a `.keras` file may hold."""
+def load(path: Path | str):
+    """A generator from its `.keras` file; imports Keras.
+
+    Raises:
+        ModelError: the file is missing or is no Keras model.
+    """
+    import keras
+
+    if not Path(path).is_file():
+        raise ModelError(f"{path}: no such model file")
     for name in _GENERATORS:
-        get(name)
+        get(name)  # registers the classes that the file may name
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its zip, JSON and HDF5 readers raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: is not a Keras model ({reason})") from None

@@ -5,6 +5,7 @@ An engine has a `scale` and is called with one image, (H, W, 3) float32 in [0, 1
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -48,12 +49,19 @@ class LiteRTEngine:
                 if self._input["dtype"] != np.float32:
                     raise ValueError(f"its input is {self._input['dtype'].__name__}, not float32")
                 self._shape: tuple[int, ...] = ()
-                self.scale = probe_scale(self)
+                self.scale = probe_scale(self._run)
         except (ValueError, RuntimeError, IndexError) as error:
             raise ModelError(f"{path}: is not a super-resolution model ({first_line(error)})") from None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
+        try:
+            return self._run(image)
+        except RuntimeError as error:
+            raise cannot_run(image, error) from None
+
+    def _run(self, image: np.ndarray) -> np.ndarray:
         if image.shape != self._shape:
+            self._shape = ()
             self._interpreter.resize_tensor_input(self._input["index"], (1, *image.shape), strict=True)
             self._interpreter.allocate_tensors()
             self._shape = image.shape
@@ -75,27 +83,26 @@ class KerasEngine:
     def __init__(self, model):
         try:
             import_tensorflow()
-            import keras
-
             from keras_fsr import generators
         except ImportError:
             raise ModelError(
-                f"{model}: a .keras model needs Keras; pip install 'keras-fsr[train]', or use the .tflite"
+                f"{model}: a .keras model needs Keras; install the extra 'train', or use the .tflite"
             ) from None
         if isinstance(model, str | os.PathLike):
-            check_file(model)
-            generators.register_all()
-            try:
-                model = keras.models.load_model(model, compile=False, safe_mode=True)
-            except Exception as error:  # Keras raises whatever its zip, JSON and HDF5 readers raise
-                raise ModelError(f"{model}: is not a Keras model ({first_line(error)})") from None
+            model = generators.load(model)
         self._model = model
         try:
-            self.scale = probe_scale(self)
+            self.scale = probe_scale(self._run)
         except (ValueError, TypeError, RuntimeError) as error:
             raise ModelError(f"{model}: is not a super-resolution model ({first_line(error)})") from None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
+        try:
+            return self._run(image)
+        except Exception as error:  # TensorFlow's own kinds, which are no RuntimeErrors
+            raise cannot_run(image, error) from None
+
+    def _run(self, image: np.ndarray) -> np.ndarray:
         return np.asarray(self._model.predict_on_batch(image[None]))[0]
 
 
@@ -113,9 +120,9 @@ def load_engine(path: Path | str, threads: int | None = None) -> Engine:
     raise ModelError(f"{path}: is neither a .tflite nor a .keras file")
 
 
-def probe_scale(engine: Engine) -> int:
+def probe_scale(run: Callable[[np.ndarray], np.ndarray]) -> int:
     """Scale of a network, from what it makes of a small image."""
-    shape = engine(np.zeros((PROBE, PROBE, 3), np.float32)).shape
+    shape = run(np.zeros((PROBE, PROBE, 3), np.float32)).shape
     scale = shape[0] // PROBE
     if scale < 1 or shape != (PROBE * scale, PROBE * scale, 3):
         raise ValueError(f"it makes {shape} of {(PROBE, PROBE, 3)}")
@@ -125,6 +132,14 @@ def probe_scale(engine: Engine) -> int:
 def check_file(path: Path | str) -> None:
     if not Path(path).is_file():
         raise ModelError(f"{path}: no such model file")
+
+
+def cannot_run(image: np.ndarray, error: Exception) -> ModelError:
+    """What to tell where a network that works fails on an image: nearly always memory."""
+    height, width = image.shape[:2]
+    return ModelError(
+        f"the network fails on {width}x{height} pixels at once ({first_line(error)}); use a smaller tile"
+    )
 
 
 def available_cores() -> int:

@@ -154,6 +154,8 @@ def _check_pixel_kind(path: Path, image: Image.Image, bits: int) -> None:
 def _load(path: Path, image: Image.Image) -> None:
     try:
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
         raise _damaged(path, error) from error
 

@@ -25,6 +25,9 @@ MAX_PIXELS = 64_000_000
 MIN_SIDE = 4  # pixels; less holds nothing that could be enlarged
 
 
+CONTINUABLE = (FSRError, OSError, MemoryError)  # what stops one image, but not the others of a run
+
+
 @dataclass
 class FolderReport:
     """What a folder run did: files written, and (file, reason) of those that could not be done."""
@@ -128,15 +131,18 @@ class Predictor:
         if out is None:
             raise ImageError(f"{folder}: is a folder; name the folder to write to")
         files = list_images(folder)
-        make_folder(out)
+        target = make_folder(out).resolve()
+        if target != folder.resolve():
+            # An output inside the input folder holds results of earlier runs, which are no inputs.
+            files = [path for path in files if target not in path.resolve().parents]
         report = FolderReport()
         for done, path in enumerate(files, start=1):
             try:
-                target = Path(out) / path.relative_to(folder)
-                make_folder(target.parent)
-                report.written.append(self.predict(path, target))
-            except FSRError as error:
-                report.failed.append((path, str(error)))
+                written = Path(out) / path.relative_to(folder)
+                make_folder(written.parent)
+                report.written.append(self.predict(path, written))
+            except CONTINUABLE as error:
+                report.failed.append((path, describe(path, error)))
             if progress:
                 progress(done, len(files))
         return report
@@ -174,3 +180,12 @@ def find_model(model: str | Path) -> Path:
     if path.suffix.lower() in (".tflite", ".keras") or path.is_file():
         return path
     return pretrained.weights(str(model))
+
+
+def describe(path: Path, error: Exception) -> str:
+    """One line on an error of `CONTINUABLE` that names the file."""
+    if isinstance(error, FSRError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"{path}: does not fit in memory; use a smaller tile or image"
+    return f"{path}: {error.strerror or error}"

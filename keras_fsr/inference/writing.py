@@ -1,5 +1,6 @@
 """Writing image files, whole or not at all."""
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,8 @@ _WITHOUT_ALPHA = {"JPEG", "BMP"}
 def check_output(path: str | Path, width: int, height: int, transparent: bool) -> None:
     """Raise ImageError where a picture like this cannot be written to path; cheap, to ask before the work.
 
-    Covers the folder, the extension, transparency and the size, but not permissions and space.
+    Covers the folder, the extension, transparency and the size, but not the space on the disk. A folder that is
+    read-only raises OutputError.
     """
     path = Path(path)
     name = FORMATS.get(path.suffix.lower())
@@ -27,6 +29,8 @@ def check_output(path: str | Path, width: int, height: int, transparent: bool) -
         raise ImageError(f"{path}: has no known image extension; use one of {', '.join(FORMATS)}")
     if not path.parent.is_dir():
         raise ImageError(f"{path}: cannot be written, for {path.parent} is not a folder; create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: cannot be written, for {path.parent} is read-only; choose another output")
     if path.is_dir():
         raise ImageError(f"{path}: is a folder; give the name of a file")
     if transparent and name in _WITHOUT_ALPHA:

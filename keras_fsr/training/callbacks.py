@@ -12,6 +12,7 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
+from keras_fsr.errors import OutputError
 from keras_fsr.files import whole_file
 
 
@@ -134,7 +135,13 @@ class SaveState(keras.callbacks.Callback):
         self.manager = manager
 
     def on_epoch_end(self, epoch, logs=None):
-        self.manager.save(checkpoint_number=epoch + 1)
+        try:
+            self.manager.save(checkpoint_number=epoch + 1)
+        except tf.errors.OpError as error:
+            reason = str(error.message).splitlines()[0]
+            raise OutputError(
+                f"{self.manager.directory}: the state cannot be saved ({reason}); free space and resume"
+            ) from None
 
 
 class Bar(keras.callbacks.Callback):
@@ -144,15 +151,16 @@ class Bar(keras.callbacks.Callback):
         super().__init__()
         self.steps = steps
 
-    def on_train_begin(self, logs=None):
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
-            Remaining(compact=False),
+            Remaining(),
         )
+
+    def on_train_begin(self, logs=None):
         self.task = self.bar.add_task("training", total=self.steps, completed=self.model.step)
         self.bar.start()
 
@@ -164,5 +172,6 @@ class Bar(keras.callbacks.Callback):
         figures = "  ".join(f"{key} {float(value):.4g}" for key, value in (logs or {}).items())
         self.bar.console.print(f"epoch {epoch + 1}  step {self.model.step}  {figures}", highlight=False)
 
-    def on_train_end(self, logs=None):
+    def stop(self) -> None:
+        """Gives the terminal back; also where the training was interrupted, of which Keras tells no callback."""
         self.bar.stop()

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from keras_fsr.errors import RecipeError
+from keras_fsr.files import whole_file
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 
@@ -110,7 +111,8 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Writes a recipe as the YAML that `load_recipe` reads back to an equal one."""
-    path.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False), encoding="utf-8")
+    with whole_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False), encoding="utf-8")
 
 
 def apply_override(values: dict, override: str) -> None:
@@ -197,7 +199,8 @@ def check_values(recipe: Recipe, where: str) -> None:
         if value not in known:
             raise RecipeError(f"{where}: unknown {key} {value!r}{nearest(value, known)}")
     for section, keys in (
-        (recipe.data, ("batch_size", "patch_size")),
+        (recipe, ("scale",)),
+        (recipe.data, ("batch_size", "patch_size", "flatness_every", "flatness_candidates")),
         (training, ("steps", "steps_per_epoch", "keep_best")),
     ):
         for key in keys:
@@ -207,5 +210,9 @@ def check_values(recipe: Recipe, where: str) -> None:
         raise RecipeError(
             f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"
         )
+    if not all(0 < factor < 1 for factor in recipe.data.hr_scales):
+        raise RecipeError(f"{where}: hr_scales {list(recipe.data.hr_scales)} are not all between 0 and 1")
+    if recipe.data.flatness_increase > 0 and recipe.data.flatness_maximum <= recipe.data.flatness_start:
+        raise RecipeError(f"{where}: flatness_increase does nothing without a flatness_maximum above the start")
     if not 0 <= training.decay_share <= 1:
         raise RecipeError(f"{where}: decay_share {training.decay_share} is not between 0 and 1")

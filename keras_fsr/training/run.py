@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import keras_fsr
 from keras_fsr import generators
-from keras_fsr.data.folders import training_and_validation
+from keras_fsr.data.folders import check_pairs, training_and_validation
 from keras_fsr.data.patches import Augmentation, Flatness, Patches, load_pair
 from keras_fsr.data.validation import smallest_pairs, whole_images
 from keras_fsr.errors import RecipeError, TrainingError
@@ -28,7 +28,8 @@ from keras_fsr.training.optimizers import OPTIMIZERS, WarmupHoldDecay
 from keras_fsr.training.recipes import Recipe, save_recipe
 from keras_fsr.training.trainer import Trainer
 
-PREVIEWS = 4
+PREVIEWS = 4  # validation images in the preview grid
+MIN_VALIDATION_SIDE = 4  # LR pixels; PSNR cuts a border of one from each side
 
 
 def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | None = None, resume=False) -> Path:
@@ -49,44 +50,50 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     train_pairs, val_pairs = training_and_validation(data, lr, recipe.data.validation_share)
     patches = make_patches(recipe, train_pairs)
     val_pairs = smallest_pairs(val_pairs, recipe.data.validation_limit)
+    check_pairs(val_pairs, recipe.scale, patch_size=MIN_VALIDATION_SIDE)
 
     trainer = make_trainer(recipe)
     for name in ("preview", "best", "state"):
         make_folder(out / name)
     state = tf.train.Checkpoint(generator=trainer.generator, learner=trainer.learner, optimizer=trainer.optimizer)
     manager = tf.train.CheckpointManager(state, str(out / "state"), max_to_keep=2)
-    if resume:
+    if manager.latest_checkpoint:  # none yet where a run was stopped in its first epoch
         restore(state, manager, out)
     save_recipe(recipe, out / "recipe.yaml")
-    (out / "versions.json").write_text(json.dumps(versions(trainer, len(train_pairs)), indent=1))
+    with whole_file(out / "versions.json") as temporary:
+        temporary.write_text(json.dumps(versions(trainer, len(train_pairs)), indent=1), encoding="utf-8")
 
     epoch = trainer.step // recipe.training.steps_per_epoch
     log = callbacks.EpochLog(out / "log.csv")
     log.load(epoch)
     best = callbacks.KeepBest(log, out / "best", "val_psnr_y", recipe.training.keep_best)
-    trainer.fit(
-        patches,
-        validation_data=whole_images(val_pairs, recipe.scale),
-        initial_epoch=epoch,
-        epochs=recipe.training.steps // recipe.training.steps_per_epoch,
-        steps_per_epoch=recipe.training.steps_per_epoch,
-        verbose=0,
-        callbacks=[
-            callbacks.Bar(recipe.training.steps),
-            log,
-            callbacks.Curves(log, out / "curves.png"),
-            callbacks.Preview([load_pair(pair, recipe.scale) for pair in val_pairs[:PREVIEWS]], out / "preview"),
-            best,
-            callbacks.SaveState(manager),
-        ],
-    )
+    bar = callbacks.Bar(recipe.training.steps)
+    try:
+        trainer.fit(
+            patches,
+            validation_data=whole_images(val_pairs, recipe.scale),
+            initial_epoch=epoch,
+            epochs=recipe.training.steps // recipe.training.steps_per_epoch,
+            steps_per_epoch=recipe.training.steps_per_epoch,
+            verbose=0,
+            callbacks=[
+                bar,
+                log,
+                callbacks.Curves(log, out / "curves.png"),
+                callbacks.Preview([load_pair(pair, recipe.scale) for pair in val_pairs[:PREVIEWS]], out / "preview"),
+                best,
+                callbacks.SaveState(manager),
+            ],
+        )
+    finally:
+        bar.stop()
     return copy_best(best, out / f"{recipe.name}.keras")
 
 
 def check_folder(out: Path, resume: bool) -> None:
     """Refuses to mix two runs in one folder."""
-    if resume and not (out / "state" / "checkpoint").is_file():
-        raise TrainingError(f"{out}: has no saved state to resume from; leave out --resume to start there")
+    if resume and not (out / "recipe.yaml").is_file():
+        raise TrainingError(f"{out}: holds no run to resume; leave out --resume to start there")
     if not resume and out.is_dir() and any(out.iterdir()):
         raise TrainingError(f"{out}: is not empty; add --resume to go on with it, or choose another folder")
 

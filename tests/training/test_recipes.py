@@ -75,6 +75,9 @@ def test_recipe_of_a_name_alone_is_all_defaults(write_recipe):
         ("name: a\ntraining: {steps_per_epoch: 0}", "steps_per_epoch 0 is not at least 1"),
         ("name: a\ntraining: {decay_share: 1.5}", r"decay_share 1.5 is not between 0 and 1"),
         ("name: a\ndata: {batch_size: 0}", r"batch_size 0 is not at least 1"),
+        ("name: a\nscale: 0", r"scale 0 is not at least 1"),
+        ("name: a\ndata: {hr_scales: [0.5, 1.5]}", r"hr_scales \[0.5, 1.5\] are not all between 0 and 1"),
+        ("name: a\ndata: {flatness_increase: 0.1}", r"does nothing without a flatness_maximum"),
     ],
 )
 def test_bad_recipe_is_refused_with_its_file_and_the_remedy(text, message, write_recipe):

@@ -56,12 +56,9 @@ def uninterrupted(recipe, data, tmp_path_factory):
 
 
 def weights(path):
-    import keras
-
     from keras_fsr import generators
 
-    generators.register_all()
-    return keras.models.load_model(path, compile=False).get_weights()
+    return generators.load(path).get_weights()
 
 
 def test_a_run_leaves_log_curves_previews_checkpoints_and_model(uninterrupted):
@@ -117,8 +114,17 @@ def test_a_full_run_folder_is_not_overwritten(recipe, data, uninterrupted):
 def test_resume_of_nothing_is_refused(recipe, data, tmp_path):
     refused = run(recipe, data, tmp_path / "none", "--resume")
     assert refused.returncode == 2
-    assert "no saved state" in refused.stderr
+    assert "holds no run to resume" in refused.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_a_run_stopped_in_its_first_epoch_resumes_from_the_start(recipe, data, uninterrupted, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "recipe.yaml").write_text((uninterrupted / "recipe.yaml").read_text())
+    resumed = run(recipe, data, out, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert weights(out / "tiny.keras")[0].tolist() == weights(uninterrupted / "tiny.keras")[0].tolist()
 
 
 def test_resume_with_another_network_is_refused(recipe, data, uninterrupted):
