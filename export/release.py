@@ -1,6 +1,7 @@
 """Makes a shipped model of a finished run: NAME.keras, NAME.tflite and the card with freshly measured figures.
 
-    python export/release.py RUN --data FACES --description TEXT --hours H [--command CMD ...] [--peers peers.json]
+    python export/release.py RUN --data FACES --description TEXT --hours H [--checkpoint FILE.keras]
+        [--command CMD ...] [--peers peers.json]
 
 FACES has the subfolders `train` and `test/SIZE` and a `manifest.csv` with the columns file, split and source;
 peers.json holds {"test/256": {"name": {"psnr_y": ...}}} of other projects' models by the same protocol. The
@@ -35,7 +36,7 @@ def main() -> None:
     recipe = load_recipe(arguments.run / "recipe.yaml")
     folder = pretrained.FOLDER
     keras_file, tflite_file = folder / f"{recipe.name}.keras", folder / f"{recipe.name}.tflite"
-    shutil.copyfile(arguments.run / f"{recipe.name}.keras", keras_file)
+    shutil.copyfile(arguments.checkpoint or arguments.run / f"{recipe.name}.keras", keras_file)
     model = generators.load(keras_file)
     export_tflite(model, tflite_file, "dynamic")
 
@@ -71,6 +72,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
+    parser.add_argument("--checkpoint", type=Path, help="a .keras file of the run (default: its best epoch)")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--description", required=True)
     parser.add_argument("--hours", type=float, required=True, help="wall-clock hours of training")

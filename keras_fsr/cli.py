@@ -17,6 +17,7 @@ EXTRAS = {
     "tensorflow": "train",
     "keras": "train",
     "yaml": "train",
+    "litert_quantizer": "train",
     "matplotlib": "train",
     "skimage": "demo",
 }

@@ -3,8 +3,7 @@
 import keras
 from keras import ops
 
-# BT.601 studio range, for R, G, B in 0..1; the offset of 16 cancels in every difference.
-LUMA = (65.481, 128.553, 24.966)
+from keras_fsr.losses.pixel import luma
 
 
 def psnr_y(reference, image, border: int):
@@ -19,8 +18,7 @@ def psnr_y(reference, image, border: int):
     """
     inner = slice(border, -border or None)
     steps = [ops.round(ops.clip(x[:, inner, inner], 0.0, 1.0) * 255.0) for x in (reference, image)]
-    difference = ops.sum((steps[0] - steps[1]) * ops.array([v / 255.0 for v in LUMA], "float32"), axis=-1)
-    error = ops.mean(ops.square(difference), axis=(1, 2))
+    error = ops.mean(ops.square(luma(steps[0]) - luma(steps[1])), axis=(1, 2, 3))
     return 10.0 / ops.log(10.0) * ops.log(255.0**2 / ops.maximum(error, 255.0**2 * 1e-10))
 
 

@@ -101,7 +101,7 @@ class Preview(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Keeps the generators of the best epochs as `.keras` files, by a logged value where more is better."""
+    """Keeps the generators of the newest and the best epochs as `.keras` files, by a logged value, more is better."""
 
     def __init__(self, log: EpochLog, folder: Path, monitor: str, keep: int):
         super().__init__()
@@ -118,12 +118,11 @@ class KeepBest(keras.callbacks.Callback):
         return self.folder / f"epoch_{epoch:04d}.keras"
 
     def on_epoch_end(self, epoch, logs=None):
-        best = {self.path(number) for number in self.best_epochs()}
-        path = self.path(epoch + 1)
-        if path in best:
-            with whole_file(path) as temporary:
-                self.model.generator.save(temporary)
-        for old in set(self.folder.glob("epoch_*.keras")) - best:
+        newest = self.path(epoch + 1)
+        with whole_file(newest) as temporary:
+            self.model.generator.save(temporary)
+        kept = {newest} | {self.path(number) for number in self.best_epochs()}
+        for old in set(self.folder.glob("epoch_*.keras")) - kept:
             old.unlink()
 
 

@@ -2,7 +2,7 @@
 
 RUN/recipe.yaml     the recipe as it ran           RUN/log.csv, curves.png   figures of each epoch
 RUN/versions.json   what it ran on                 RUN/preview/*.jpg         input, output, original
-RUN/state/          all that a resume needs        RUN/best/*.keras          the best epochs
+RUN/state/          all that a resume needs        RUN/best/*.keras          the best epochs and the last
 RUN/NAME.keras      the best epoch's generator, written at the end
 """
 

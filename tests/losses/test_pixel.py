@@ -60,3 +60,17 @@ def test_charbonnier_without_difference_is_epsilon():
 def test_recipes_find_the_loss_by_its_name(name, loss):
     assert PIXEL_LOSSES[name] is loss
     assert loss().name == name
+
+
+def test_l1_ssim_is_the_sum_of_l1_and_the_missing_ssim_of_the_luma():
+    from keras_fsr.losses.pixel import L1SSIM
+    from keras_fsr.metrics.fidelity import rgb_to_y, ssim
+
+    draw = np.random.default_rng(0)
+    a = draw.random((2, 16, 20, 3), dtype=np.float32)
+    b = np.clip(a + draw.normal(0, 0.05, a.shape), 0, 1).astype(np.float32)
+    similarity = np.mean([ssim(rgb_to_y(p * 255.0), rgb_to_y(q * 255.0)) for p, q in zip(a, b, strict=True)])
+    expected = np.abs(a - b).mean() + 0.5 * (1 - similarity)
+    assert float(L1SSIM(ssim_weight=0.5)(a, b)) == pytest.approx(expected, abs=1e-5)
+    assert float(L1SSIM(weight=2.0, ssim_weight=0.5)(a, b)) == pytest.approx(2 * expected, abs=2e-5)
+    assert L1SSIM.from_config(L1SSIM(ssim_weight=0.5).get_config()).ssim_weight == 0.5
