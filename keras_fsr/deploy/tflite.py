@@ -45,7 +45,8 @@ def export_tflite(model, path: Path | str, quantize: str = "dynamic") -> Path:
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
         options["target_spec"]["supported_types"] = [tf.float16]
     signature = [keras.InputSpec(shape=(1, None, None, 3), dtype="float32")]
-    with whole_file(path) as temporary:
+    # Converter and quantizer tell their progress on stderr and stdout; what fails is raised all the same.
+    with whole_file(path) as temporary, quiet(), redirect_stdout(io.StringIO()):
         model.export(temporary, format="litert", input_signature=signature, verbose=False, **options)
         if quantize == "dynamic":
             quantize_inner_convolutions(temporary, model)
@@ -66,5 +67,4 @@ def quantize_inner_convolutions(path: Path, model) -> None:
             operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
             algorithm_key="no_quantize",
         )
-    with quiet(), redirect_stdout(io.StringIO()):  # of its progress bars and sizes
-        work.quantize().export_model(str(path), overwrite=True)
+    work.quantize().export_model(str(path), overwrite=True)
