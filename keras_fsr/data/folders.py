@@ -114,8 +114,9 @@ def image_size(path: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            return image.size[::-1] if turned else image.size
+            # Pillow decodes a whole PNG in search of EXIF data, which few PNGs have.
+            exif = {} if image.format == "PNG" else image.getexif()
+            return image.size[::-1] if exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8) else image.size
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: is corrupt or not an image; replace or remove it") from error
 

@@ -215,7 +215,7 @@ def load_pairs(pairs: Sequence[Pair], scale: int) -> list[tuple[np.ndarray, np.n
     needed = sum(3 * math.prod(image_size(pair.hr)) for pair in pairs) * (1 + 1 / scale**2)
     if needed > MAX_CACHE_BYTES:
         raise DataError(
-            f"{len(pairs)} images need {needed / 2**30:.1f} GiB decoded, more than {MAX_CACHE_BYTES / 2**30:.0f}; "
+            f"{len(pairs)} images need more than {MAX_CACHE_BYTES / 2**30:.0f} GiB decoded ({needed / 2**30:.1f}); "
             f"train on fewer or smaller ones"
         )
     with ThreadPoolExecutor() as pool:

@@ -236,3 +236,15 @@ def test_lr_names_may_end_in_the_scale_as_div2k_s_do(make_images):
     root = make_images("hr/0801.png", "hr/2x2.png", "lr/0801x4.png", "lr/2x2.png")
     pairs = pair_images(root / "hr", root / "lr")
     assert [(pair.hr.name, pair.lr.name) for pair in pairs] == [("0801.png", "0801x4.png"), ("2x2.png", "2x2.png")]
+
+
+def test_size_and_pixels_agree_on_a_picture_that_lies_on_its_side(tmp_path):
+    from PIL import Image
+
+    from keras_fsr.data.patches import decode
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (12, 8)).save(tmp_path / "side.jpg", exif=exif)
+    assert image_size(tmp_path / "side.jpg") == (8, 12)
+    assert decode(tmp_path / "side.jpg").shape == (12, 8, 3)
