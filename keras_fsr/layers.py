@@ -11,8 +11,19 @@ from keras import ops
 _register = keras.saving.register_keras_serializable(package="keras_fsr")
 
 
+class Scaled(keras.layers.Layer):
+    """A layer without weights whose one setting is a `scale`."""
+
+    def __init__(self, scale: float, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = scale
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
 @_register
-class PixelShuffle(keras.layers.Layer):
+class PixelShuffle(Scaled):
     """Depth to space: (N, H, W, C * scale**2) -> (N, H * scale, W * scale, C).
 
     Channel order is TensorFlow's `depth_to_space` (the block index varies slower than the channel), so the
@@ -22,10 +33,6 @@ class PixelShuffle(keras.layers.Layer):
         scale: block side in pixels, at least 2.
     """
 
-    def __init__(self, scale: int, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
-
     def call(self, x):
         return ops.depth_to_space(x, self.scale, data_format="channels_last")
 
@@ -34,12 +41,9 @@ class PixelShuffle(keras.layers.Layer):
         times = self.scale
         return (n, h and h * times, w and w * times, c // times**2)
 
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
-
 
 @_register
-class PixelUnshuffle(keras.layers.Layer):
+class PixelUnshuffle(Scaled):
     """Space to depth: (N, H, W, C) -> (N, H / scale, W / scale, C * scale**2); H and W are multiples of scale.
 
     The inverse of `PixelShuffle`.
@@ -47,10 +51,6 @@ class PixelUnshuffle(keras.layers.Layer):
     Args:
         scale: block side in pixels, at least 2.
     """
-
-    def __init__(self, scale: int, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
 
     def call(self, x):
         return ops.space_to_depth(x, self.scale, data_format="channels_last")
@@ -60,12 +60,9 @@ class PixelUnshuffle(keras.layers.Layer):
         times = self.scale
         return (n, h and h // times, w and w // times, c * times**2)
 
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
-
 
 @_register
-class NearestUpsampling(keras.layers.Layer):
+class NearestUpsampling(Scaled):
     """Nearest-neighbour enlargement, (N, H, W, C) -> (N, H * scale, W * scale, C), made for export.
 
     Repeats the channels and shuffles them into space: bit-identical to `UpSampling2D`, which Keras lowers to
@@ -74,10 +71,6 @@ class NearestUpsampling(keras.layers.Layer):
     Args:
         scale: enlargement of each side, at least 2.
     """
-
-    def __init__(self, scale: int, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
 
     def call(self, x):
         repeated = ops.concatenate([x] * self.scale**2, axis=-1)
@@ -88,21 +81,14 @@ class NearestUpsampling(keras.layers.Layer):
         times = self.scale
         return (n, h and h * times, w and w * times, c)
 
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
-
 
 @_register
-class ScaledResidual(keras.layers.Layer):
+class ScaledResidual(Scaled):
     """`shortcut + scale * branch` of two tensors of equal shape (ESRGAN's residual scaling).
 
     Args:
         scale: factor of the branch; a small one keeps deep trunks stable.
     """
-
-    def __init__(self, scale: float, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
 
     def call(self, inputs):
         shortcut, branch = inputs
@@ -111,12 +97,9 @@ class ScaledResidual(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
-
 
 @_register
-class BicubicUpsampling(keras.layers.Layer):
+class BicubicUpsampling(Scaled):
     """Bicubic enlargement (Keys, a = -0.5, as Pillow's), (N, H, W, C) -> (N, H * scale, W * scale, C).
 
     A fixed 5x5 convolution at low resolution whose channels are shuffled into space, so that it takes any size
@@ -127,10 +110,6 @@ class BicubicUpsampling(keras.layers.Layer):
     """
 
     RADIUS = 2
-
-    def __init__(self, scale: int, **kwargs):
-        super().__init__(**kwargs)
-        self.scale = scale
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -148,9 +127,6 @@ class BicubicUpsampling(keras.layers.Layer):
         n, h, w, c = input_shape
         times = self.scale
         return (n, h and h * times, w and w * times, c)
-
-    def get_config(self):
-        return {**super().get_config(), "scale": self.scale}
 
 
 def bicubic_taps(scale: int) -> np.ndarray:
