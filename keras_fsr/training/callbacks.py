@@ -31,7 +31,7 @@ class EpochLog(keras.callbacks.Callback):
         """Keeps the rows of the first `epochs` epochs of an earlier stretch."""
         if self.path.is_file():
             with open(self.path, newline="", encoding="utf-8") as file:
-                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+                rows = [{key: number(value) for key, value in row.items()} for row in csv.DictReader(file)]
             self.rows = [row for row in rows if row["epoch"] <= epochs]
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -49,6 +49,11 @@ class EpochLog(keras.callbacks.Callback):
             writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]))
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def number(text: str) -> float:
+    """A figure of the log; whole ones stay whole, so that a resumed log reads like any other."""
+    return int(text) if text.isdigit() else float(text)
 
 
 class Curves(keras.callbacks.Callback):
