@@ -228,6 +228,8 @@ def run_models(arguments) -> None:
 
 
 def add_export(commands) -> None:
+    from keras_fsr.deploy.tflite import MODES
+
     parser = commands.add_parser("export", help="write a model in another form")
     forms = parser.add_subparsers(required=True, metavar="FORM")
     tflite = forms.add_parser("tflite", help="TFLite with dynamic height and width")
@@ -235,7 +237,7 @@ def add_export(commands) -> None:
     tflite.add_argument(
         "--quantize",
         default="dynamic",
-        choices=("none", "float16", "dynamic"),
+        choices=MODES,
         help="float32, float16 weights, or int8 weights (dynamic)",
     )
     tflite.add_argument("-o", "--out", type=Path, required=True, help="file to write")
@@ -247,10 +249,7 @@ def run_export_tflite(arguments) -> None:
     from keras_fsr import pretrained
     from keras_fsr.deploy.tflite import export_tflite
 
-    model = Path(arguments.model)
-    if model.suffix != ".keras":
-        model = pretrained.weights(arguments.model, ".keras")
-    print(export_tflite(model, arguments.out, arguments.quantize))
+    print(export_tflite(pretrained.find(arguments.model, ".keras"), arguments.out, arguments.quantize))
 
 
 def positive(text: str) -> int:

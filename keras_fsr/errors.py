@@ -9,6 +9,11 @@ class FSRError(Exception):
     """Base of every deliberate error of the package."""
 
 
+def first_line(error: Exception) -> str:
+    """What another library's error says, cut to one line; its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class ImageError(FSRError):
     """An image file cannot be read, written or used as it is."""
 

@@ -86,7 +86,8 @@ class Patches:
         for factor in self.hr_scales:
             for pair, (_, hr) in zip(self.pairs, images[: len(self.pairs)], strict=True):
                 if pair.lr is None and min(hr.shape[:2]) * factor >= self.patch_size * self.scale:
-                    images.append(make_pair(shrink(hr, factor), self.scale))
+                    smaller = cut_to_multiple(shrink(hr, factor), self.scale)
+                    images.append((reduce(smaller, self.scale), smaller))
                     names.append(str(pair.hr))
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_lr", PixelStore([lr for lr, _ in images]))
@@ -224,16 +225,20 @@ def load_pairs(pairs: Sequence[Pair], scale: int) -> list[tuple[np.ndarray, np.n
 
 def load_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """(LR, HR) uint8 arrays of one pair; HR is cut to a multiple of the scale."""
-    lr, hr = make_pair(decode(pair.hr), scale)
-    return (lr if pair.lr is None else decode(pair.lr)), hr
+    hr = cut_to_multiple(decode(pair.hr), scale)
+    return (reduce(hr, scale) if pair.lr is None else decode(pair.lr)), hr
 
 
-def make_pair(hr: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """(LR, HR) of an (H, W, 3) uint8 image, cut to a multiple of the scale, by PIL's bicubic reduction."""
+def cut_to_multiple(hr: np.ndarray, scale: int) -> np.ndarray:
+    """An (H, W, 3) image without the last rows and columns that exceed a multiple of the scale."""
     height, width = (side // scale * scale for side in hr.shape[:2])
-    hr = np.ascontiguousarray(hr[:height, :width])
-    lr = Image.fromarray(hr).resize((width // scale, height // scale), Image.Resampling.BICUBIC)
-    return np.asarray(lr), hr
+    return np.ascontiguousarray(hr[:height, :width])
+
+
+def reduce(hr: np.ndarray, scale: int) -> np.ndarray:
+    """LR of an (H, W, 3) uint8 image whose sides are multiples of the scale, by PIL's bicubic reduction."""
+    size = (hr.shape[1] // scale, hr.shape[0] // scale)
+    return np.asarray(Image.fromarray(hr).resize(size, Image.Resampling.BICUBIC))
 
 
 def shrink(hr: np.ndarray, factor: float) -> np.ndarray:

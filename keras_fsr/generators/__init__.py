@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-from keras_fsr.errors import ModelError
+from keras_fsr.errors import ModelError, first_line
 
 # name in recipes -> (module, class)
 _GENERATORS = {
@@ -41,5 +41,4 @@ def load(path: Path | str):
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its zip, JSON and HDF5 readers raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"{path}: is not a Keras model ({reason})") from None
+        raise ModelError(f"{path}: is not a Keras model ({first_line(error)})") from None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from keras_fsr.errors import ModelError
+from keras_fsr.errors import ModelError, first_line
 from keras_fsr.quiet import import_tensorflow, quiet
 
 PROBE = 16  # side in pixels of the image that tells a network's scale; a multiple of every unshuffle factor
@@ -147,7 +147,3 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -27,6 +27,8 @@ __all__ = [
     "write_image",
 ]
 
+MAX_PIXELS = 64_000_000  # larger images are refused unless asked for
+
 _NAMES = "PNG, JPEG, WebP, TIFF or BMP"
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"II*\0", b"MM\0*", b"BM")
 
@@ -51,7 +53,7 @@ _DESCRIPTIVE_TAGS = {
 _pillow_settings = threading.Lock()
 
 
-def read_image(path: str | Path, max_pixels: int = 64_000_000) -> Picture:
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read the first image of a file, upright, with 8 or 16 bits a channel.
 
     CMYK becomes RGB and loses its colour profile, which no longer fits. Raises ImageError where the file is

@@ -13,6 +13,7 @@ from keras_fsr.files import make_folder
 from keras_fsr.inference import tiles
 from keras_fsr.inference.engines import Engine, load_engine
 from keras_fsr.inference.images import (
+    MAX_PIXELS,
     Picture,
     check_output,
     read_image,
@@ -21,10 +22,7 @@ from keras_fsr.inference.images import (
 )
 
 Progress = Callable[[int, int], None]
-MAX_PIXELS = 64_000_000
 MIN_SIDE = 4  # pixels; less holds nothing that could be enlarged
-
-
 CONTINUABLE = (FSRError, OSError, MemoryError)  # what stops one image, but not the others of a run
 
 
@@ -65,7 +63,7 @@ class Predictor:
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
     ):
-        self.engine = load_engine(find_model(model), threads)
+        self.engine = load_engine(pretrained.find(model), threads)
         self.tile = tile
         self.overlap = overlap
         self.network = SelfEnsemble(self.engine) if ensemble else self.engine
@@ -172,14 +170,6 @@ class SelfEnsemble:
                 answer = answer[:, ::-1] if flip else answer
                 total = answer.copy() if total is None else total + answer
         return total / np.float32(8)
-
-
-def find_model(model: str | Path) -> Path:
-    """The file of a model: a shipped name, or a path."""
-    path = Path(model)
-    if path.suffix.lower() in (".tflite", ".keras") or path.is_file():
-        return path
-    return pretrained.weights(str(model))
 
 
 def describe(path: Path, error: Exception) -> str:

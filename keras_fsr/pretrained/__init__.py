@@ -60,6 +60,14 @@ def weights(name: str, suffix: str = ".tflite") -> Path:
     return path
 
 
+def find(model: str | Path, suffix: str = ".tflite") -> Path:
+    """The file of a model that is named: a path as it is, or the shipped model of that name in one of its forms."""
+    path = Path(model)
+    if path.suffix.lower() in (".tflite", ".keras") or path.is_file():
+        return path
+    return weights(str(model), suffix)
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file in hexadecimal."""
     with open(path, "rb") as file:
