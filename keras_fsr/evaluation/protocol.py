@@ -2,11 +2,14 @@
 
 The original (HR) is cut to a multiple of the scale and reduced by Pillow's antialiased bicubic to 8 bits
 (LR). Each method enlarges the LR to an 8-bit image (SR), which is measured against the HR: PSNR and SSIM on
-luma and on RGB, without ``scale`` pixels at every side, image by image; the mean over the images comes last.
-Light install only: NumPy, Pillow, OpenCV.
+luma and on RGB and the colour drift, without ``scale`` pixels at every side; the grid of the SR and, where asked
+for, LPIPS, on whole images. All of it image by image; the mean over the images comes last. Images that others
+have enlarged are measured in the same run, by the same code.
+Light install only, NumPy, Pillow, OpenCV: LPIPS comes in as a function.
 """
 
 import csv
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +20,9 @@ from PIL import Image, ImageOps
 
 from keras_fsr.errors import DataError, ModelError
 from keras_fsr.files import whole_file
+from keras_fsr.metrics.colour import colour_drift, largest_drift
 from keras_fsr.metrics.fidelity import METRICS, fidelity
+from keras_fsr.metrics.grid import grid_of_peaks, grid_peaks
 
 Upscaler = Callable[[np.ndarray], np.ndarray]
 """LR ``(h, w, 3)`` uint8 -> SR ``(h * scale, w * scale, 3)`` uint8."""
@@ -25,19 +30,38 @@ Upscaler = Callable[[np.ndarray], np.ndarray]
 METHODS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 """The interpolations every table is compared with; `baselines` makes upscalers of them."""
 
-_HEADINGS = ("PSNR-Y", "SSIM-Y", "PSNR-RGB", "SSIM-RGB")  # of METRICS, in their order
+Distance = Callable[[np.ndarray, np.ndarray], float]
+"""HR and SR, ``(H, W, 3)`` uint8 -> how unlike they look, e.g. by LPIPS."""
+
+COLUMNS = {  # key of a summary -> heading and format of its column
+    "psnr_y": ("PSNR-Y", ".2f"),
+    "ssim_y": ("SSIM-Y", ".4f"),
+    "psnr_rgb": ("PSNR-RGB", ".2f"),
+    "ssim_rgb": ("SSIM-RGB", ".4f"),
+    "lpips": ("LPIPS", ".4f"),
+    "grid": ("grid", ".2f"),
+    "colour": ("colour", ".2f"),
+}
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one model reached on one image. PSNR in dB, SSIM at most 1."""
+    """What one model reached on one image; what was not measured, or cannot be on so small an image, is NaN."""
 
     file: Path
     model: str
-    psnr_y: float
-    ssim_y: float
+    psnr_y: float  # dB
+    ssim_y: float  # at most 1
     psnr_rgb: float
     ssim_rgb: float
+    peaks: tuple[float, ...] = (math.nan,)  # of `metrics.grid.grid_peaks`
+    drift: tuple[float, float, float] = (math.nan,) * 3  # red, green, blue in levels of 255
+    lpips: float = math.nan
+
+    @property
+    def grid(self) -> float:
+        """The image's own grid figure: of a single image, and so about 1.15 where there is none."""
+        return max(self.peaks)
 
 
 def load_rgb(path: Path) -> np.ndarray:
@@ -124,6 +148,9 @@ def evaluate(
     files: Sequence[Path],
     scale: int,
     progress: Callable[[int, int], None] | None = None,
+    results: Mapping[str, Mapping[Path, Path]] | None = None,
+    lpips: Distance | None = None,
+    before_reduction: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[Row]:
     """Measure models on image files.
 
@@ -132,40 +159,64 @@ def evaluate(
         files: the HR images.
         scale: the super-resolution factor.
         progress: called with (images done, images in all) after each image.
+        results: name -> HR file -> the file that someone's model made of its LR.
+        lpips: measures `Row.lpips`, which is NaN without it.
+        before_reduction: what happens to the HR before it is reduced, ``(H, W, 3)`` uint8 in and out, where a paper
+            has its own way to make the LR; a table must name it.
 
     Returns:
-        One row per image and model, image by image, models in their order.
+        One row per image and model, image by image, models in their order and results after them.
 
     Raises:
-        DataError: no files or models, or a file that cannot be read or is too small.
+        DataError: no files or models, or a file that cannot be read, is too small, or is no result for its HR.
         ModelError: a model whose output is not uint8 of the right size.
     """
-    if not files or not models:
-        raise DataError(f"nothing to measure: {len(files)} images, {len(models)} models; give at least one each")
+    results = results or {}
+    if not files or not (models or results):
+        raise DataError(
+            f"nothing to measure: {len(files)} images, {len(models)} models, {len(results)} folders of results; "
+            "give images and something that enlarges them"
+        )
+    if twice := models.keys() & results.keys():
+        raise DataError(f"{min(twice)} is both a model and a folder of results; name the results otherwise")
     rows = []
     for done, file in enumerate(files, start=1):
-        rows += _measure(models, Path(file), scale)
+        rows += _measure(models, results, Path(file), scale, lpips, before_reduction)
         if progress:
             progress(done, len(files))
     return rows
 
 
+def originals_grid(files: Sequence[Path], scale: int) -> float:
+    """The grid figure of the HR images themselves, beside which those of the models are read; NaN if too small."""
+    return grid_of_peaks(grid_peaks(crop_to_multiple(load_rgb(file), scale), scale) for file in files)
+
+
 def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Model -> metric -> mean over the images. A perfect image (infinite PSNR) makes its mean infinite."""
+    """Model -> figure -> its value for the set of images; without the figures that no image has.
+
+    Means of PSNR, SSIM and LPIPS (a perfect image, of infinite PSNR, makes its mean infinite); ``grid`` is
+    `metrics.grid.grid_of_peaks`, ``colour`` is `metrics.colour.largest_drift`.
+    """
     by_model: dict[str, list[Row]] = {}
     for row in rows:
         by_model.setdefault(row.model, []).append(row)
-    return {
-        model: {metric: float(np.mean([getattr(row, metric) for row in group])) for metric in METRICS}
-        for model, group in by_model.items()
-    }
+    return {model: _summary(group) for model, group in by_model.items()}
+
+
+def _summary(rows: Sequence[Row]) -> dict[str, float]:
+    figures = {metric: float(np.mean([getattr(row, metric) for row in rows])) for metric in (*METRICS, "lpips")}
+    figures["grid"] = grid_of_peaks(np.array(row.peaks) for row in rows)
+    figures["colour"] = largest_drift(np.array(row.drift) for row in rows)
+    return {key: value for key, value in figures.items() if not math.isnan(value)}
 
 
 def format_table(summary: Mapping[str, Mapping[str, float]]) -> str:
-    """The means of `summarize` as plain text: a line a model, columns aligned, no newline at the end."""
-    lines = [("model", *_HEADINGS)]
-    for model, means in summary.items():
-        lines.append((model, *(_cell(metric, means[metric]) for metric in METRICS)))
+    """The figures of `summarize` as plain text: a line a model, columns aligned, no newline at the end."""
+    keys = [key for key in COLUMNS if any(key in figures for figures in summary.values())]
+    lines = [("model", *(COLUMNS[key][0] for key in keys))]
+    for model, figures in summary.items():
+        lines.append((model, *(format(figures[key], COLUMNS[key][1]) if key in figures else "-" for key in keys)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join([name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))])
@@ -176,6 +227,8 @@ def format_table(summary: Mapping[str, Mapping[str, float]]) -> str:
 def write_csv(rows: Sequence[Row], path: Path) -> None:
     """Write one line per image and model, files named relative to the folder they share.
 
+    Columns for LPIPS, the grid of the single image and the drift in red, green and blue, where any row has them.
+
     Raises:
         DataError: there are no rows.
         OutputError: the file cannot be written.
@@ -183,31 +236,65 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
     if not rows:
         raise DataError(f"{path}: no rows to write; measure at least one image")
     folder = os.path.commonpath([row.file.absolute().parent for row in rows])
+    table = [_figures(row) for row in rows]
+    keys = [key for key in table[0] if not all(math.isnan(figures[key]) for figures in table)]
 
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["file", "model", *METRICS])
-        for row in rows:
+        writer.writerow(["file", "model", *keys])
+        for row, figures in zip(rows, table, strict=True):
             name = row.file.absolute().relative_to(folder).as_posix()
-            writer.writerow([name, row.model, *(round(getattr(row, metric), 6) for metric in METRICS)])
+            cells = ["" if math.isnan(figures[key]) else round(figures[key], 6) for key in keys]
+            writer.writerow([name, row.model, *cells])
 
 
-def _measure(models: Mapping[str, Upscaler], file: Path, scale: int) -> list[Row]:
+def _figures(row: Row) -> dict[str, float]:
+    """The cells of a row in the CSV."""
+    drift = dict(zip(("drift_red", "drift_green", "drift_blue"), row.drift, strict=True))
+    return {key: getattr(row, key) for key in (*METRICS, "lpips", "grid")} | drift
+
+
+def _measure(
+    models: Mapping[str, Upscaler],
+    results: Mapping[str, Mapping[Path, Path]],
+    file: Path,
+    scale: int,
+    lpips: Distance | None,
+    before_reduction: Callable[[np.ndarray], np.ndarray] | None,
+) -> list[Row]:
     hr = load_rgb(file)
     try:
         hr = crop_to_multiple(hr, scale)
-        lr = reduce_image(hr, scale)
+        lr = reduce_image(before_reduction(hr) if before_reduction else hr, scale)
+        enlarged = {name: upscale_checked(name, model, lr, scale) for name, model in models.items()}
+        enlarged |= {name: _load_result(name, paths, file, hr.shape) for name, paths in results.items()}
         return [
-            Row(file, name, **fidelity(upscale_checked(name, model, lr, scale), hr, scale))
-            for name, model in models.items()
+            Row(
+                file,
+                name,
+                **fidelity(sr, hr, scale),
+                peaks=tuple(grid_peaks(sr, scale).tolist()),
+                drift=tuple(colour_drift(sr, hr, scale).tolist()),
+                lpips=lpips(hr, sr) if lpips else math.nan,
+            )
+            for name, sr in enlarged.items()
         ]
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
 
 
+def _load_result(name: str, paths: Mapping[Path, Path], file: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """What someone's model made of the LR of an HR file."""
+    if file not in paths:
+        raise DataError(f"{name} has no result for it; add the image")
+    sr = load_rgb(paths[file])
+    if sr.shape != shape:
+        raise DataError(
+            f"{paths[file]} has {sr.shape[1]}x{sr.shape[0]} pixels where {shape[1]}x{shape[0]} are wanted; "
+            "enlarge the LR of the protocol"
+        )
+    return sr
+
+
 def _resize(image: np.ndarray, width: int, height: int, resampling: Image.Resampling) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width, height), resampling))
-
-
-def _cell(metric: str, value: float) -> str:
-    return f"{value:.2f}" if metric.startswith("psnr") else f"{value:.4f}"

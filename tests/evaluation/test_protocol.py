@@ -19,11 +19,14 @@ from keras_fsr.evaluation.protocol import (
     evaluate,
     format_table,
     load_rgb,
+    originals_grid,
     reduce_image,
     summarize,
     write_csv,
 )
+from keras_fsr.metrics.colour import colour_drift
 from keras_fsr.metrics.fidelity import METRICS, fidelity
+from keras_fsr.metrics.grid import grid, grid_peaks
 
 CHECKOUT = Path(__file__).parents[2]
 FACES = CHECKOUT.parent / "shared" / "faces" / "test" / "256"
@@ -131,6 +134,56 @@ def test_evaluate_measures_each_model_on_each_image(tmp_path):
         hr = images[row.file.name][:, :48]
         sr = baselines(4)[row.model](reduce_image(hr, 4))
         assert {metric: getattr(row, metric) for metric in METRICS} == fidelity(sr, hr, 4)
+        assert row.peaks == tuple(grid_peaks(sr, 4))
+        assert row.drift == tuple(colour_drift(sr, hr, 4))
+        assert math.isnan(row.lpips)
+
+
+def test_evaluate_asks_for_lpips_of_hr_and_sr(tmp_path):
+    hr = _smooth(48, 48)
+    seen = []
+
+    def distance(reference: np.ndarray, image: np.ndarray) -> float:
+        seen.append((reference, image))
+        return 0.25
+
+    file = _save(tmp_path / "a.png", hr)
+    (row,) = evaluate({"white": lambda lr: np.full((48, 48, 3), 255, np.uint8)}, [file], 4, lpips=distance)
+    assert row.lpips == 0.25
+    np.testing.assert_array_equal(seen[0][0], hr)
+    assert (seen[0][1] == 255).all()
+
+
+def test_evaluate_measures_the_results_of_others_alike(tmp_path):
+    files = [_save(tmp_path / f"{i}.png", _smooth(48, 50, i)) for i in range(2)]
+    (tmp_path / "theirs").mkdir()
+    bicubic = baselines(4)["bicubic"]
+    theirs = {
+        file: _save(tmp_path / "theirs" / file.name, bicubic(reduce_image(load_rgb(file), 4))) for file in files
+    }
+    rows = evaluate({"bicubic": bicubic}, files, 4, results={"theirs": theirs})
+    assert [row.model for row in rows] == ["bicubic", "theirs"] * 2
+    summary = summarize(rows)
+    assert summary["theirs"] == summary["bicubic"]
+    assert summarize(evaluate({}, files, 4, results={"theirs": theirs})) == {"theirs": summary["theirs"]}
+
+
+def test_evaluate_refuses_results_that_do_not_fit(tmp_path):
+    file = _save(tmp_path / "a.png", _smooth(48, 50))
+    whole = _save(tmp_path / "whole.png", _smooth(48, 50))  # not cut to a multiple of the scale
+    with pytest.raises(DataError, match=r"a\.png: .*whole\.png has 50x48 pixels where 48x48"):
+        evaluate({}, [file], 4, results={"theirs": {file: whole}})
+    with pytest.raises(DataError, match=r"a\.png: theirs has no result"):
+        evaluate({}, [file], 4, results={"theirs": {}})
+    with pytest.raises(DataError, match="bicubic is both"):
+        evaluate(baselines(4), [file], 4, results={"bicubic": {file: whole}})
+
+
+def test_grid_of_the_originals_is_that_of_the_cut_images(tmp_path):
+    images = [_smooth(60, 70, seed) for seed in range(2)]
+    files = [_save(tmp_path / f"{seed}.png", image) for seed, image in enumerate(images)]
+    assert originals_grid(files, 4) == pytest.approx(grid([image[:, :68] for image in images], 4))
+    assert math.isnan(originals_grid([_save(tmp_path / "small.png", _smooth(24, 24))], 4))
 
 
 def test_evaluate_gives_the_model_the_lr(tmp_path):
@@ -170,7 +223,7 @@ def test_evaluate_names_an_image_that_is_too_small(tmp_path):
 def test_evaluate_of_nothing_is_an_error(tmp_path):
     with pytest.raises(DataError, match="0 images"):
         evaluate(baselines(4), [], 4)
-    with pytest.raises(DataError, match="0 models"):
+    with pytest.raises(DataError, match="0 models, 0 folders of results"):
         evaluate({}, [tmp_path / "a.png"], 4)
 
 
@@ -188,6 +241,44 @@ def test_summary_is_the_mean_by_model():
     assert summary["bicubic"] == pytest.approx({"psnr_y": 29.0, "ssim_y": 0.85, "psnr_rgb": 26.5, "ssim_rgb": 0.75})
     assert summary["mine"]["psnr_y"] == 31.25
     assert summary["mine"]["psnr_rgb"] == math.inf
+
+
+def _full_row(model: str, peaks: tuple[float, ...], drift: tuple[float, ...], lpips: float = math.nan) -> Row:
+    return Row(Path("in/a.png"), model, 30.0, 0.9, 29.0, 0.8, peaks, drift, lpips)
+
+
+FULL_ROWS = [
+    _full_row("gan", (1.0, 1.5), (-1.0, 0.5, 0.0), 0.125),
+    _full_row("gan", (2.0, 1.0), (-2.0, 0.5, 0.0), 0.25),
+    _full_row("plain", (1.0, 1.0), (0.0, 0.0, 0.25)),
+]
+
+
+def test_summary_has_grid_drift_and_lpips_where_they_were_measured():
+    summary = summarize(FULL_ROWS)
+    assert summary["gan"]["grid"] == 1.5  # the largest of the mean peaks (1.5, 1.25), not the mean of the largest
+    assert summary["gan"]["colour"] == 1.5
+    assert summary["gan"]["lpips"] == 0.1875
+    assert list(summary["plain"]) == [*METRICS, "grid", "colour"]
+    assert list(summarize(ROWS)["mine"]) == list(METRICS)
+
+
+def test_table_leaves_a_dash_where_a_figure_is_missing():
+    assert format_table(summarize(FULL_ROWS)).splitlines() == [
+        "model  PSNR-Y  SSIM-Y  PSNR-RGB  SSIM-RGB   LPIPS  grid  colour",
+        "gan     30.00  0.9000     29.00    0.8000  0.1875  1.50    1.50",
+        "plain   30.00  0.9000     29.00    0.8000       -  1.00    0.25",
+    ]
+
+
+def test_csv_has_the_figures_of_each_image(tmp_path):
+    write_csv(FULL_ROWS, tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines() == [
+        "file,model,psnr_y,ssim_y,psnr_rgb,ssim_rgb,lpips,grid,drift_red,drift_green,drift_blue",
+        "a.png,gan,30.0,0.9,29.0,0.8,0.125,1.5,-1.0,0.5,0.0",
+        "a.png,gan,30.0,0.9,29.0,0.8,0.25,2.0,-2.0,0.5,0.0",
+        "a.png,plain,30.0,0.9,29.0,0.8,,1.0,0.0,0.0,0.25",
+    ]
 
 
 def test_table_is_aligned():
@@ -240,3 +331,7 @@ def test_interpolation_on_the_face_test_set():
     assert summary["bicubic"]["psnr_rgb"] == pytest.approx(26.81, abs=0.01)
     assert summary["lanczos"]["psnr_y"] == pytest.approx(28.5946, abs=0.001)
     assert summary["lanczos"]["psnr_rgb"] == pytest.approx(27.11, abs=0.01)
+    # Neither the originals nor interpolations carry a grid or shift colours; seen once and kept.
+    assert originals_grid(files, 4) == pytest.approx(1.021, abs=0.002)
+    assert summary["bicubic"]["grid"] == pytest.approx(0.993, abs=0.002)
+    assert summary["bicubic"]["colour"] < 0.01
