@@ -136,3 +136,89 @@ def bicubic_taps(scale: int) -> np.ndarray:
     near = 1.5 * distance**3 - 2.5 * distance**2 + 1
     far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+
+@_register
+class SpectralConv2D(keras.layers.Layer):
+    """Convolution, "same" padding, whose kernel is divided by its largest singular value.
+
+    The kernel itself is never rewritten: the division is part of the graph and its gradient flows through
+    sigma, as in the authors' code (`keras.layers.SpectralNormalization` overwrites the kernel in every training
+    call, which cuts that gradient). `call` changes nothing; `advance` takes the power iteration, once a
+    discriminator step, however often the layer is called within it.
+
+    Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks" (2018), algorithm 1.
+
+    Args:
+        filters, kernel_size, strides, use_bias: as in `keras.layers.Conv2D`.
+    """
+
+    WARM_START = 15  # power iterations when the layer is built
+
+    def __init__(self, filters: int, kernel_size: int = 3, strides: int = 1, use_bias: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.strides = strides
+        self.use_bias = use_bias
+
+    def build(self, input_shape):
+        shape = (self.kernel_size, self.kernel_size, input_shape[-1], self.filters)
+        # float32 under any policy: sigma in bfloat16 would be off by up to 0.4 %
+        self.kernel = self.add_weight(
+            shape=shape, initializer=keras.initializers.HeNormal(), autocast=False, name="kernel"
+        )
+        self.bias = (
+            self.add_weight(shape=(self.filters,), initializer="zeros", name="bias") if self.use_bias else None
+        )
+        self.u = self.add_weight(
+            shape=(self.filters,), initializer="random_normal", trainable=False, autocast=False, name="u"
+        )
+        self.advance(self.WARM_START)
+
+    def advance(self, iterations: int = 1) -> None:
+        """Takes power iterations from the present u, the left singular vector."""
+        matrix = self._matrix()
+        u = ops.convert_to_tensor(self.u)
+        for _ in range(iterations):
+            u = _unit(ops.matmul(_unit(ops.matmul(matrix, u)), matrix))
+        self.u.assign(u)
+
+    def sigma(self):
+        """The largest singular value by the present u; differentiable with regard to the kernel, u held."""
+        matrix = self._matrix()
+        u = ops.stop_gradient(ops.convert_to_tensor(self.u))
+        v = ops.stop_gradient(_unit(ops.matmul(matrix, u)))
+        return ops.sum(v * ops.matmul(matrix, u))
+
+    def call(self, x):
+        kernel = ops.cast(self.kernel / self.sigma(), self.compute_dtype)
+        x = ops.conv(x, kernel, self.strides, padding="same", data_format="channels_last")
+        return x if self.bias is None else x + ops.cast(self.bias, x.dtype)
+
+    def _matrix(self):
+        return ops.reshape(ops.convert_to_tensor(self.kernel), (-1, self.filters))
+
+    def compute_output_shape(self, input_shape):
+        n, h, w, _ = input_shape
+        return (n, h and -(-h // self.strides), w and -(-w // self.strides), self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "use_bias": self.use_bias,
+        }
+
+
+def _unit(vector):
+    return vector / ops.maximum(ops.norm(vector), 1e-12)
+
+
+def advance_spectral_norms(network: keras.Model) -> None:
+    """One power iteration in every `SpectralConv2D` of a network: what starts a discriminator step."""
+    for layer in network.layers:
+        if isinstance(layer, SpectralConv2D):
+            layer.advance()

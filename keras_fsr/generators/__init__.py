@@ -8,6 +8,8 @@ from keras_fsr.errors import ModelError, first_line
 # name in recipes -> (module, class)
 _GENERATORS = {
     "edsr": ("baselines", "EDSR"),
+    "rds": ("rds", "RDS"),
+    "residual_shuffle": ("residual_shuffle", "ResidualShuffle"),
     "rrdb": ("rrdb", "RRDB"),
     "srcnn": ("baselines", "SRCNN"),
     "srresnet": ("baselines", "SRResNet"),
