@@ -1,0 +1,1 @@
+"""Feature extractors: an image in, feature maps for the perceptual loss out."""
