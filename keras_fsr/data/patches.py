@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
@@ -50,6 +51,17 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class Blur:
+    """Gaussian blur of an HR image before its reduction: kernel side (odd) and standard deviation in HR pixels."""
+
+    size: int
+    sigma: float
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(image, (self.size, self.size), self.sigma, borderType=cv2.BORDER_REFLECT)
+
+
+@dataclass(frozen=True)
 class Patches:
     """Batches of random patches from image pairs held in memory.
 
@@ -61,6 +73,7 @@ class Patches:
         crops_per_image: patches an epoch draws from each image.
         hr_scales: each HR image without an LR file also enters reduced by these factors (below 1), so that faces
             are seen at more sizes; sizes too small for a patch are left out.
+        blur: what happens to HR images without an LR file before they are reduced.
         flatness: refusal of flat patches.
         augmentation: flips and turns.
         seed: fixes all batches.
@@ -75,19 +88,20 @@ class Patches:
     patch_size: int = 32
     crops_per_image: int = 1
     hr_scales: tuple[float, ...] = ()
+    blur: Blur | None = None
     flatness: Flatness = field(default_factory=Flatness)
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
 
     def __post_init__(self):
         check_pairs(self.pairs, self.scale, self.patch_size)
-        images = load_pairs(self.pairs, self.scale)
+        images = load_pairs(self.pairs, self.scale, self.blur)
         names = [str(pair.hr) for pair in self.pairs]
         for factor in self.hr_scales:
             for pair, (_, hr) in zip(self.pairs, images[: len(self.pairs)], strict=True):
                 if pair.lr is None and min(hr.shape[:2]) * factor >= self.patch_size * self.scale:
                     smaller = cut_to_multiple(shrink(hr, factor), self.scale)
-                    images.append((reduce(smaller, self.scale), smaller))
+                    images.append((reduce(smaller, self.scale, self.blur), smaller))
                     names.append(str(pair.hr))
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_lr", PixelStore([lr for lr, _ in images]))
@@ -207,7 +221,7 @@ def to_float(patch, size: int):
     return tf.ensure_shape(tf.cast(patch, tf.float32) / 255.0, (size, size, 3))
 
 
-def load_pairs(pairs: Sequence[Pair], scale: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def load_pairs(pairs: Sequence[Pair], scale: int, blur: Blur | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
     """Decodes all pairs, (LR, HR) uint8 each; LR is HR reduced by PIL's bicubic where no file is given.
 
     Raises:
@@ -220,13 +234,13 @@ def load_pairs(pairs: Sequence[Pair], scale: int) -> list[tuple[np.ndarray, np.n
             f"train on fewer or smaller ones"
         )
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda pair: load_pair(pair, scale), pairs))
+        return list(pool.map(lambda pair: load_pair(pair, scale, blur), pairs))
 
 
-def load_pair(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+def load_pair(pair: Pair, scale: int, blur: Blur | None = None) -> tuple[np.ndarray, np.ndarray]:
     """(LR, HR) uint8 arrays of one pair; HR is cut to a multiple of the scale."""
     hr = cut_to_multiple(decode(pair.hr), scale)
-    return (reduce(hr, scale) if pair.lr is None else decode(pair.lr)), hr
+    return (reduce(hr, scale, blur) if pair.lr is None else decode(pair.lr)), hr
 
 
 def cut_to_multiple(hr: np.ndarray, scale: int) -> np.ndarray:
@@ -235,8 +249,9 @@ def cut_to_multiple(hr: np.ndarray, scale: int) -> np.ndarray:
     return np.ascontiguousarray(hr[:height, :width])
 
 
-def reduce(hr: np.ndarray, scale: int) -> np.ndarray:
+def reduce(hr: np.ndarray, scale: int, blur: Blur | None = None) -> np.ndarray:
     """LR of an (H, W, 3) uint8 image whose sides are multiples of the scale, by PIL's bicubic reduction."""
+    hr = blur(hr) if blur else hr
     size = (hr.shape[1] // scale, hr.shape[0] // scale)
     return np.asarray(Image.fromarray(hr).resize(size, Image.Resampling.BICUBIC))
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fsr.data.folders import Pair, image_size
-from keras_fsr.data.patches import load_pairs
+from keras_fsr.data.patches import Blur, load_pairs
 
 
 def smallest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -18,12 +18,12 @@ def smallest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return [pairs[i] for i in chosen]
 
 
-def whole_images(pairs: Sequence[Pair], scale: int) -> tf.data.Dataset:
+def whole_images(pairs: Sequence[Pair], scale: int, blur: Blur | None = None) -> tf.data.Dataset:
     """Batches of one image: LR (1, H, W, 3) and HR (1, H * scale, W * scale, 3), float32 in [0, 1].
 
     Images are cut to sides that every generator takes: RRDB unshuffles by 4 at x1 and by 2 at x2.
     """
-    images = [cut(lr, hr, scale) for lr, hr in load_pairs(pairs, scale)]
+    images = [cut(lr, hr, scale) for lr, hr in load_pairs(pairs, scale, blur)]
 
     def generate():
         for lr, hr in images:

@@ -15,6 +15,9 @@ from rich.progress import TimeRemainingColumn as Remaining
 from keras_fsr.errors import OutputError
 from keras_fsr.files import whole_file
 
+FIXED = {"epoch", "step", "seconds", "learning_rate"}  # columns of the log beside what Keras reports
+BALANCE = {"d_loss", "d_real", "d_fake"}
+
 
 class EpochLog(keras.callbacks.Callback):
     """One CSV row an epoch: epoch, step, seconds, learning rate and all logged values.
@@ -57,7 +60,7 @@ def number(text: str) -> float:
 
 
 class Curves(keras.callbacks.Callback):
-    """Draws loss and PSNR over the steps as a PNG, from the rows of an `EpochLog`."""
+    """Draws losses, PSNR and the balance of a GAN over the steps as a PNG, from the rows of an `EpochLog`."""
 
     def __init__(self, log: EpochLog, path: Path):
         super().__init__()
@@ -69,19 +72,34 @@ class Curves(keras.callbacks.Callback):
 
 
 def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
-    """Two panels, loss and PSNR-Y, training and validation, over the step."""
+    """Panels over the step: loss and PSNR-Y; with a discriminator also every term, and how well it tells apart."""
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
+    known = rows[-1]
+    panels = {"loss": ["loss", "val_loss"], "PSNR-Y (dB)": ["psnr_y", "val_psnr_y"]}
+    terms = [key for key in known if key not in FIXED | BALANCE and not key.endswith(("loss", "psnr_y"))]
+    if terms:
+        panels["losses by name, weighted"] = terms
+    if "d_loss" in known:
+        panels["discriminator: loss and mean logits"] = ["d_loss", "d_real", "d_fake"]
     steps = [row["step"] for row in rows]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axis, key, label in zip(figure.subplots(1, 2), ("loss", "psnr_y"), ("loss", "PSNR-Y (dB)"), strict=True):
-        for prefix, name in (("", "training patches"), ("val_", "validation images")):
-            values = [row.get(prefix + key, np.nan) for row in rows]
-            axis.plot(steps, values, marker=".", label=name)
+    columns = len(panels) if len(panels) < 3 else 2
+    figure = Figure(figsize=(5 * columns, 4 * -(-len(panels) // columns)), layout="constrained")
+    axes = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).flat
+    for axis, (label, keys) in zip(axes, panels.items(), strict=False):
+        for key in keys:
+            axis.plot(steps, [row.get(key, np.nan) for row in rows], marker=".", label=name_of_curve(key))
         axis.set(xlabel="step", ylabel=label)
         axis.grid(alpha=0.3)
         axis.legend()
     figure.savefig(path, dpi=90)
+
+
+def name_of_curve(key: str) -> str:
+    names = {"loss": "training patches", "psnr_y": "training patches", "d_real": "D(real)", "d_fake": "D(fake)"}
+    if key in ("val_loss", "val_psnr_y"):
+        return "validation images"
+    return names.get(key, key.replace("val_", "validation "))
 
 
 class Preview(keras.callbacks.Callback):
@@ -106,7 +124,10 @@ class Preview(keras.callbacks.Callback):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Keeps the generators of the newest and the best epochs as `.keras` files, by a logged value, more is better."""
+    """Keeps the generators of the newest and the best epochs as `.keras` files, by a value of the log.
+
+    More is better, but of a loss (val_perceptual).
+    """
 
     def __init__(self, log: EpochLog, folder: Path, monitor: str, keep: int):
         super().__init__()
@@ -116,7 +137,8 @@ class KeepBest(keras.callbacks.Callback):
         self.keep = keep
 
     def best_epochs(self) -> list[int]:
-        ranked = sorted(self.log.rows, key=lambda row: row.get(self.monitor, -np.inf), reverse=True)
+        sign = -1 if self.monitor == "val_perceptual" else 1
+        ranked = sorted(self.log.rows, key=lambda row: sign * row.get(self.monitor, -sign * np.inf), reverse=True)
         return [int(row["epoch"]) for row in ranked[: self.keep]]
 
     def path(self, epoch: int) -> Path:

@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+DECAYS = ("cosine", "step")
+
 
 @keras.saving.register_keras_serializable(package="keras_fsr")
 class ConvMuon(keras.optimizers.Muon):
@@ -57,7 +59,7 @@ class ConvMuon(keras.optimizers.Muon):
 
 @keras.saving.register_keras_serializable(package="keras_fsr")
 class WarmupHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate by step: linear warm-up to the peak, hold, cosine decay to `final` times the peak.
+    """Learning rate by step: linear warm-up to the peak, hold, decay to `final` times the peak.
 
     Without a hold it is the usual cosine schedule; with one, a training can be made longer before its decay
     has begun without changing any step that was taken.
@@ -68,23 +70,36 @@ class WarmupHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
         decay_steps: steps of the decay, which ends at `total_steps`.
         total_steps: length of the training.
         final: last learning rate as a share of the peak.
+        shape: "cosine", or "step": the last rate from the start of the decay on.
     """
 
     def __init__(
-        self, peak: float, total_steps: int, warmup_steps: int = 0, decay_steps: int = 0, final: float = 0.0
+        self,
+        peak: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+        decay_steps: int = 0,
+        final: float = 0.0,
+        shape: str = "cosine",
     ):
+        if shape not in DECAYS:
+            raise ValueError(f"decay shape is {' or '.join(DECAYS)}, not {shape!r}")
         self.peak = peak
         self.total_steps = total_steps
         self.warmup_steps = warmup_steps
         self.decay_steps = decay_steps
         self.final = final
+        self.shape = shape
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
         warmup = ops.minimum((step + 1) / max(self.warmup_steps, 1), 1.0)
         start = self.total_steps - self.decay_steps
         progress = ops.clip((step - start) / max(self.decay_steps, 1), 0.0, 1.0)
-        decay = self.final + (1 - self.final) * 0.5 * (1 + ops.cos(math.pi * progress))
+        height = 0.5 * (1 + ops.cos(math.pi * progress))
+        if self.shape == "step":
+            height = ops.cast(step < start, "float32")
+        decay = self.final + (1 - self.final) * height
         return self.peak * warmup * decay
 
     def get_config(self):
@@ -94,10 +109,12 @@ class WarmupHoldDecay(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "decay_steps": self.decay_steps,
             "final": self.final,
+            "shape": self.shape,
         }
 
 
 OPTIMIZERS = {
     "adam": lambda rate, clip: keras.optimizers.Adam(rate, beta_2=0.99, global_clipnorm=clip),
+    "sgd": lambda rate, clip: keras.optimizers.SGD(rate, global_clipnorm=clip),
     "muon": lambda rate, clip: ConvMuon(rate, global_clipnorm=clip),
 }

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from keras_fsr.errors import TrainingError
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 CPU_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # x86 with tiles, x86 without, ARM
 
 
 def policy_for(precision: str) -> str:
-    """The Keras dtype policy for "auto", "bfloat16" or "float32".
+    """The Keras dtype policy for "auto", "bfloat16", "float16" or "float32".
 
     Raises:
         TrainingError: another name was given.
@@ -20,7 +20,7 @@ def policy_for(precision: str) -> str:
     if precision == "auto":
         precision = "bfloat16" if hardware_has_bfloat16() else "float32"
     if precision not in POLICIES:
-        raise TrainingError(f"precision {precision!r} is unknown; use auto, {' or '.join(POLICIES)}")
+        raise TrainingError(f"precision {precision!r} is unknown; use auto, {', '.join(POLICIES)}")
     return POLICIES[precision]
 
 

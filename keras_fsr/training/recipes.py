@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import inspect
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,8 @@ class DataRecipe:
 
     batch_size: int = 16
     patch_size: int = 32  # LR pixels
+    blur_size: int = 0  # side of the Gaussian kernel that blurs HR images before they are reduced; 0 = off
+    blur_sigma: float = 0.0  # HR pixels
     hr_scales: tuple[float, ...] = ()  # factors by which HR images enter reduced, beside as they are
     flatness_start: float = 0.0  # standard deviation of an LR patch, 0..1
     flatness_increase: float = 0.0
@@ -47,21 +48,64 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class TrainingRecipe:
-    """The fidelity stage: loss, optimizer and schedule."""
+    """The generator's losses on images, its optimizer and its schedule."""
 
     steps: int = 20_000
     steps_per_epoch: int = 500  # validation, checkpoint and preview come once an epoch
     loss: str = "l1"
+    loss_weight: float = 1.0  # 0 leaves the pixel loss out
+    grid_weight: float = 0.0  # penalty on the up-sampling grid
+    total_variation_weight: float = 0.0
     optimizer: str = "muon"
     learning_rate: float = 1e-3
     warmup_steps: int = 100
-    decay_share: float = 0.75  # of the steps, at the end, over which the rate falls by a cosine
+    decay: str = "cosine"  # or step: the final rate at once
+    decay_share: float = 0.75  # of the steps, at the end, that belong to the decay
     final_rate: float = 0.01  # share of learning_rate at the end
     clip_norm: float = 0.0  # of all gradients together; 0 = off
     ema_decay: float = 0.999
     precision: str = "auto"
-    keep_best: int = 3  # checkpoints by val_psnr_y
+    keep_best: int = 3  # checkpoints by the monitor
+    monitor: str = "val_psnr_y"  # or val_perceptual, or step: the last epoch is the best
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class PerceptualRecipe:
+    """The feature extractor and the loss on its maps; see `keras_fsr.extractors.vgg16` and `losses.perceptual`."""
+
+    depth: int = 16  # VGG16 or VGG19
+    taps: Mapping[str, float] = field(default_factory=lambda: {"block3_conv3": 1.0})  # layer -> weight
+    before_activation: bool = True
+    width: float = 1.0
+    weights: str = "imagenet"  # or random, or a file or folder
+    distance: str = "l1"
+    relative: bool = False
+    style_weight: float = 0.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class PieAPPRecipe:
+    """The PieAPP term; see `keras_fsr.losses.pieapp`. Its weights are not free for commercial use."""
+
+    weight: float = 1.0
+    stride: int = 27
+    weights: str = ""  # file; empty looks into the folder KERAS_FSR_WEIGHTS
+
+
+@dataclass(frozen=True)
+class AdversarialRecipe:
+    """The discriminator, its loss and its optimizer, whose schedule has the shape of the generator's."""
+
+    discriminator: str = "unet"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    loss: str = "relativistic"
+    weight: float = 0.005
+    optimizer: str = "adam"
+    learning_rate: float = 1e-4
+    warmup_steps: int = 0  # in which the discriminator alone learns
+    without_pixels: bool = False  # allow loss_weight 0
 
 
 @dataclass(frozen=True)
@@ -73,6 +117,11 @@ class Recipe:
     generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    start: str = ""  # generator to start from: a model in the package or a .keras file
+    perceptual: PerceptualRecipe | None = None
+    pieapp: PieAPPRecipe | None = None
+    adversarial: AdversarialRecipe | None = None
+    budget: Mapping[str, Any] = field(default_factory=dict)  # "section.key" -> value, for a small machine
 
 
 def list_recipes() -> list[str]:
@@ -80,15 +129,18 @@ def list_recipes() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, overrides: Sequence[str] = (), budget: bool = False) -> Recipe:
     """Reads a recipe by its name in the package or by its path.
 
     Args:
+        budget: apply the recipe's own `budget` block, which scales a published recipe down to a CPU.
         overrides: "section.key=value" strings that replace single values, e.g. "training.steps=1000".
 
     Raises:
         RecipeError: no such recipe, not YAML, an unknown key (the nearest right one is named) or a wrong type.
     """
+    from keras_fsr.training.checks import check_recipe  # which imports Keras
+
     path = Path(name)
     if not path.suffix and not path.is_file():
         path = FOLDER / f"{name}.yaml"
@@ -101,11 +153,12 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: is not plain YAML ({reason})") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: holds no keys; a recipe starts with 'name: ...'")
+    if budget:
+        apply_budget(values, str(path))
     for override in overrides:
         apply_override(values, override)
     recipe = build(Recipe, values, str(path))
-    check_generator(recipe, str(path))
-    check_values(recipe, str(path))
+    check_recipe(recipe, str(path))
     return recipe
 
 
@@ -115,20 +168,36 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
         temporary.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False), encoding="utf-8")
 
 
+def apply_budget(values: dict, where: str) -> None:
+    """Sets the values of a recipe's budget block, which is then used up."""
+    block = values.pop("budget", None)
+    if not isinstance(block, dict) or not block:
+        raise RecipeError(f"{where}: has no budget block; leave out --budget, or add one")
+    for key, value in block.items():
+        set_value(values, str(key), value, f"{where}: budget {key}")
+
+
 def apply_override(values: dict, override: str) -> None:
     """Sets one "section.key=value" in the values of a recipe."""
     key, equals, text = override.partition("=")
     if not equals:
         raise RecipeError(f"--set {override}: is not KEY=VALUE, e.g. training.steps=1000")
-    *sections, last = key.split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise RecipeError(f"--set {override}: {section} is a value, not a section")
     try:
-        values[last] = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise RecipeError(f"--set {override}: the value is not plain YAML") from None
+    set_value(values, key, value, f"--set {override}")
+
+
+def set_value(values: dict, key: str, value: Any, where: str) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        if values.get(section) is None:  # absent, or switched off with null
+            values[section] = {}
+        values = values[section]
+        if not isinstance(values, dict):
+            raise RecipeError(f"{where}: {section} is a value, not a section")
+    values[last] = value
 
 
 def build(kind: type, values: Any, where: str):
@@ -151,6 +220,10 @@ def required(f: dataclasses.Field) -> bool:
 
 def convert(hint, value, where: str):
     """A YAML value as the type of its field; int passes as float, and "1e-3" (a YAML string) too."""
+    if isinstance(hint, types.UnionType):  # of a section that may be absent
+        if value is None:
+            return None
+        hint = typing.get_args(hint)[0]
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)
     if typing.get_origin(hint) is tuple and isinstance(value, list):
@@ -163,56 +236,10 @@ def convert(hint, value, where: str):
             pass
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    expected = hint.__name__.lower() if not isinstance(hint, types.UnionType) else str(hint)
-    raise RecipeError(f"{where} is {value!r}, but must be of type {expected}")
+    raise RecipeError(f"{where} is {value!r}, but must be of type {hint.__name__.lower()}")
 
 
 def nearest(key: str, known) -> str:
     """ ", did you mean ...?" with the closest known name, or the list of all."""
     close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
-
-
-def check_generator(recipe: Recipe, where: str) -> None:
-    """Checks the generator's name and options against its constructor, without building it."""
-    from keras_fsr import generators
-
-    names = generators.names()
-    if recipe.generator.name not in names:
-        hint = nearest(recipe.generator.name, names)
-        raise RecipeError(f"{where}: unknown generator {recipe.generator.name!r}{hint}")
-    parameters = inspect.signature(generators.get(recipe.generator.name).__init__).parameters
-    known = [name for name in parameters if name not in ("self", "kwargs", "scale")]
-    for option in recipe.generator.options:
-        if option not in known:
-            raise RecipeError(f"{where}: unknown generator option {option!r}{nearest(option, known)}")
-
-
-def check_values(recipe: Recipe, where: str) -> None:
-    """Refuses values that no training can run with."""
-    from keras_fsr.losses.pixel import PIXEL_LOSSES
-    from keras_fsr.training.optimizers import OPTIMIZERS
-
-    training = recipe.training
-    for key, known in (("loss", PIXEL_LOSSES), ("optimizer", OPTIMIZERS)):
-        value = getattr(training, key)
-        if value not in known:
-            raise RecipeError(f"{where}: unknown {key} {value!r}{nearest(value, known)}")
-    for section, keys in (
-        (recipe, ("scale",)),
-        (recipe.data, ("batch_size", "patch_size", "flatness_every", "flatness_candidates")),
-        (training, ("steps", "steps_per_epoch", "keep_best")),
-    ):
-        for key in keys:
-            if getattr(section, key) < 1:
-                raise RecipeError(f"{where}: {key} {getattr(section, key)} is not at least 1")
-    if training.steps % training.steps_per_epoch:
-        raise RecipeError(
-            f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"
-        )
-    if not all(0 < factor < 1 for factor in recipe.data.hr_scales):
-        raise RecipeError(f"{where}: hr_scales {list(recipe.data.hr_scales)} are not all between 0 and 1")
-    if recipe.data.flatness_increase > 0 and recipe.data.flatness_maximum <= recipe.data.flatness_start:
-        raise RecipeError(f"{where}: flatness_increase does nothing without a flatness_maximum above the start")
-    if not 0 <= training.decay_share <= 1:
-        raise RecipeError(f"{where}: decay_share {training.decay_share} is not between 0 and 1")

@@ -15,16 +15,13 @@ import keras
 import tensorflow as tf
 
 import keras_fsr
-from keras_fsr import generators
 from keras_fsr.data.folders import check_pairs, training_and_validation
-from keras_fsr.data.patches import Augmentation, Flatness, Patches, load_pair
+from keras_fsr.data.patches import Augmentation, Blur, Flatness, Patches, load_pair
 from keras_fsr.data.validation import smallest_pairs, whole_images
-from keras_fsr.errors import RecipeError, TrainingError
+from keras_fsr.errors import TrainingError
 from keras_fsr.files import make_folder, whole_file
-from keras_fsr.losses.pixel import PIXEL_LOSSES
-from keras_fsr.metrics.streaming import PSNRY
 from keras_fsr.training import callbacks
-from keras_fsr.training.optimizers import OPTIMIZERS, WarmupHoldDecay
+from keras_fsr.training.building import build_trainer
 from keras_fsr.training.recipes import Recipe, save_recipe
 from keras_fsr.training.trainer import Trainer
 
@@ -52,10 +49,10 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     val_pairs = smallest_pairs(val_pairs, recipe.data.validation_limit)
     check_pairs(val_pairs, recipe.scale, patch_size=MIN_VALIDATION_SIDE)
 
-    trainer = make_trainer(recipe)
+    trainer = build_trainer(recipe)
     for name in ("preview", "best", "state"):
         make_folder(out / name)
-    state = tf.train.Checkpoint(generator=trainer.generator, learner=trainer.learner, optimizer=trainer.optimizer)
+    state = tf.train.Checkpoint(**everything(trainer))
     manager = tf.train.CheckpointManager(state, str(out / "state"), max_to_keep=2)
     if manager.latest_checkpoint:  # none yet where a run was stopped in its first epoch
         restore(state, manager, out)
@@ -66,12 +63,12 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     epoch = trainer.step // recipe.training.steps_per_epoch
     log = callbacks.EpochLog(out / "log.csv")
     log.load(epoch)
-    best = callbacks.KeepBest(log, out / "best", "val_psnr_y", recipe.training.keep_best)
+    best = callbacks.KeepBest(log, out / "best", recipe.training.monitor, recipe.training.keep_best)
     bar = callbacks.Bar(recipe.training.steps)
     try:
         trainer.fit(
             patches,
-            validation_data=whole_images(val_pairs, recipe.scale),
+            validation_data=whole_images(val_pairs, recipe.scale, make_blur(recipe)),
             initial_epoch=epoch,
             epochs=recipe.training.steps // recipe.training.steps_per_epoch,
             steps_per_epoch=recipe.training.steps_per_epoch,
@@ -80,7 +77,10 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
                 bar,
                 log,
                 callbacks.Curves(log, out / "curves.png"),
-                callbacks.Preview([load_pair(pair, recipe.scale) for pair in val_pairs[:PREVIEWS]], out / "preview"),
+                callbacks.Preview(
+                    [load_pair(pair, recipe.scale, make_blur(recipe)) for pair in val_pairs[:PREVIEWS]],
+                    out / "preview",
+                ),
                 best,
                 callbacks.SaveState(manager),
             ],
@@ -113,33 +113,29 @@ def make_patches(recipe: Recipe, pairs) -> Patches:
         data.batch_size,
         data.patch_size,
         hr_scales=data.hr_scales,
+        blur=make_blur(recipe),
         flatness=flatness,
         augmentation=Augmentation(data.flip, data.flip_vertical, data.rotate),
         seed=recipe.training.seed,
     )
 
 
-def make_trainer(recipe: Recipe) -> Trainer:
-    """The compiled trainer of a recipe, with freshly initialised weights."""
-    settings = recipe.training
-    try:
-        generator = generators.get(recipe.generator.name)(scale=recipe.scale, **recipe.generator.options)
-    except (ValueError, TypeError) as error:
-        raise RecipeError(f"{recipe.name}: its generator cannot be built ({error})") from None
-    rate = WarmupHoldDecay(
-        settings.learning_rate,
-        settings.steps,
-        settings.warmup_steps,
-        round(settings.decay_share * settings.steps),
-        settings.final_rate,
-    )
-    trainer = Trainer(generator, ema_decay=settings.ema_decay, precision=settings.precision)
-    trainer.compile(
-        optimizer=OPTIMIZERS[settings.optimizer](rate, settings.clip_norm or None),
-        loss=PIXEL_LOSSES[settings.loss](),
-        metrics=[PSNRY(recipe.scale)],
-    )
-    return trainer
+def make_blur(recipe: Recipe) -> Blur | None:
+    return Blur(recipe.data.blur_size, recipe.data.blur_sigma) if recipe.data.blur_size else None
+
+
+def everything(trainer: Trainer) -> dict:
+    """All that the next step depends on, and the averaged weights."""
+    parts = {
+        "generator": trainer.generator,
+        "learner": trainer.learner,
+        "optimizer": trainer.optimizer,
+        "steps_taken": trainer.steps_taken,
+    }
+    if trainer.discriminator is not None:
+        parts["discriminator"] = trainer.discriminator
+        parts["discriminator_optimizer"] = trainer.discriminator_optimizer
+    return parts
 
 
 def restore(state: tf.train.Checkpoint, manager: tf.train.CheckpointManager, out: Path) -> None:

@@ -1,0 +1,98 @@
+"""What a recipe must fulfil beyond the types of its keys: known names, possible values, a loss that holds."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from keras_fsr import discriminators, generators
+from keras_fsr.errors import RecipeError
+from keras_fsr.losses.adversarial import ADVERSARIAL_LOSSES
+from keras_fsr.losses.perceptual import DISTANCES
+from keras_fsr.losses.pixel import PIXEL_LOSSES
+from keras_fsr.training.optimizers import DECAYS, OPTIMIZERS
+from keras_fsr.training.recipes import Recipe, nearest
+
+MONITORS = ("val_psnr_y", "val_perceptual", "step")
+
+
+def check_recipe(recipe: Recipe, where: str) -> None:
+    """Raises a RecipeError, which names `where`, for a recipe that no training can run by."""
+    check_networks(recipe, where)
+    check_names(recipe, where)
+    check_values(recipe, where)
+    check_losses(recipe, where)
+
+
+def check_networks(recipe: Recipe, where: str) -> None:
+    """Checks the networks' names and options against their constructors, without building them."""
+    check_network("generator", generators, recipe.generator.name, recipe.generator.options, where)
+    if recipe.adversarial:
+        options = recipe.adversarial.options
+        check_network("discriminator", discriminators, recipe.adversarial.discriminator, options, where)
+
+
+def check_network(kind: str, package, name: str, options: Mapping[str, Any], where: str) -> None:
+    if name not in package.names():
+        raise RecipeError(f"{where}: unknown {kind} {name!r}{nearest(name, package.names())}")
+    parameters = inspect.signature(package.get(name).__init__).parameters
+    known = [parameter for parameter in parameters if parameter not in ("self", "kwargs", "scale")]
+    for option in options:
+        if option not in known:
+            raise RecipeError(f"{where}: unknown {kind} option {option!r}{nearest(option, known)}")
+
+
+def check_names(recipe: Recipe, where: str) -> None:
+    """Refuses losses, optimizers and monitors that do not exist."""
+    training = recipe.training
+    names = [(training, "loss", PIXEL_LOSSES), (training, "optimizer", OPTIMIZERS), (training, "monitor", MONITORS)]
+    names += [(training, "decay", DECAYS)]
+    if recipe.adversarial:
+        names += [(recipe.adversarial, "loss", ADVERSARIAL_LOSSES), (recipe.adversarial, "optimizer", OPTIMIZERS)]
+    if recipe.perceptual:
+        names += [(recipe.perceptual, "distance", DISTANCES)]
+    for section, key, known in names:
+        value = getattr(section, key)
+        if value not in known:
+            raise RecipeError(f"{where}: unknown {key} {value!r}{nearest(value, known)}")
+
+
+def check_values(recipe: Recipe, where: str) -> None:
+    """Refuses numbers out of their range."""
+    training = recipe.training
+    for section, keys in (
+        (recipe, ("scale",)),
+        (recipe.data, ("batch_size", "patch_size", "flatness_every", "flatness_candidates")),
+        (training, ("steps", "steps_per_epoch", "keep_best")),
+    ):
+        for key in keys:
+            if getattr(section, key) < 1:
+                raise RecipeError(f"{where}: {key} {getattr(section, key)} is not at least 1")
+    if training.steps % training.steps_per_epoch:
+        raise RecipeError(
+            f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"
+        )
+    if recipe.data.blur_size and (recipe.data.blur_size % 2 == 0 or recipe.data.blur_sigma <= 0):
+        raise RecipeError(f"{where}: a blur needs an odd blur_size and a blur_sigma above 0")
+    if not all(0 < factor < 1 for factor in recipe.data.hr_scales):
+        raise RecipeError(f"{where}: hr_scales {list(recipe.data.hr_scales)} are not all between 0 and 1")
+    if recipe.data.flatness_increase > 0 and recipe.data.flatness_maximum <= recipe.data.flatness_start:
+        raise RecipeError(f"{where}: flatness_increase does nothing without a flatness_maximum above the start")
+    if not 0 <= training.decay_share <= 1:
+        raise RecipeError(f"{where}: decay_share {training.decay_share} is not between 0 and 1")
+    if training.monitor == "val_perceptual" and not recipe.perceptual:
+        raise RecipeError(f"{where}: monitor val_perceptual needs a perceptual section")
+    if recipe.perceptual and not recipe.perceptual.taps:
+        raise RecipeError(f"{where}: perceptual taps are empty; name a layer, e.g. block3_conv3: 1.0")
+
+
+def check_losses(recipe: Recipe, where: str) -> None:
+    """Refuses a training without a loss, and an adversarial one that no pixel loss holds."""
+    if recipe.training.loss_weight > 0:
+        return
+    if recipe.adversarial and not recipe.adversarial.without_pixels:
+        raise RecipeError(
+            f"{where}: an adversarial stage with loss_weight 0 starts from noise and drifts in colour; "
+            "give it a weight, or set adversarial.without_pixels"
+        )
+    if not (recipe.adversarial or recipe.perceptual or recipe.pieapp):
+        raise RecipeError(f"{where}: loss_weight is 0 and there is no other loss")
