@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 
+from keras_fsr.training.building import build_trainer
 from keras_fsr.training.precision import cpu_flags
 from keras_fsr.training.recipes import load_recipe
-from keras_fsr.training.run import make_trainer
 
 FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "bf16")
 
@@ -28,7 +28,7 @@ def main() -> None:
     trainers = {}
     for precision in ("float32", "bfloat16"):
         recipe = load_recipe(arguments.recipe, [*arguments.set, f"training.precision={precision}"])
-        trainers[precision] = make_trainer(recipe)
+        trainers[precision] = build_trainer(recipe)
     lr, hr = random_batch(recipe.data.batch_size, recipe.data.patch_size, recipe.scale)
 
     seconds = {precision: [] for precision in trainers}

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from keras_fsr.errors import OutputError
 
+WEIGHTS_VARIABLE = "KERAS_FSR_WEIGHTS"
+"""Environment variable that names the folder of weights which are not the project's to ship."""
+
 
 @contextmanager
 def whole_file(path: Path | str) -> Iterator[Path]:

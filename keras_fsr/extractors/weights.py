@@ -8,8 +8,7 @@ import keras
 import numpy as np
 
 from keras_fsr.errors import ModelError, first_line
-
-FOLDER_VARIABLE = "KERAS_FSR_WEIGHTS"
+from keras_fsr.files import WEIGHTS_VARIABLE
 
 # The files of keras.applications, with the checksums (MD5) it states for them.
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications/vgg{depth}/"
@@ -48,7 +47,7 @@ def load_imagenet(network: keras.Model, path: Path | str | None = None) -> None:
 
 
 def find_or_download(network: keras.Model) -> Path:
-    folder = os.environ.get(FOLDER_VARIABLE)
+    folder = os.environ.get(WEIGHTS_VARIABLE)
     if folder:
         return find(network, Path(folder))
     name, digest = FILES[network.depth]
@@ -57,7 +56,7 @@ def find_or_download(network: keras.Model) -> Path:
     except Exception as error:  # whatever the network stack raises
         raise ModelError(
             f"VGG{network.depth}'s ImageNet weights cannot be downloaded ({first_line(error)}); "
-            f"put {name} into a folder and set {FOLDER_VARIABLE} to it"
+            f"put {name} into a folder and set {WEIGHTS_VARIABLE} to it"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """A penalty on the pattern that up-sampling by pixel shuffle leaves under a perceptual loss."""
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -42,32 +43,38 @@ def comb_ratio(image, scale: int):
 
     The power around is held constant: the remedy is to lower the peaks, not to raise the rest.
     """
-    height, width = image.shape[1:]
-    window = np.hanning(height + 1)[:-1, None] * np.hanning(width + 1)[None, :-1]
-    rounding = float(np.sum(window**2)) / (12 * 255**2)  # power of what 8 bits cannot hold: no pattern below it
-    windowed = (image - ops.mean(image, axis=(1, 2), keepdims=True)) * ops.cast(window, image.dtype)
+    height, width = ops.shape(image)[1:3]
+    window = hann(height)[:, None] * hann(width)[None, :]
+    rounding = ops.sum(ops.square(window)) / (12 * 255**2)  # power of what 8 bits cannot hold: no pattern below it
+    windowed = (image - ops.mean(image, axis=(1, 2), keepdims=True)) * window
     real, imaginary = ops.fft2((windowed, ops.zeros_like(windowed)))
     power = ops.reshape(ops.square(real) + ops.square(imaginary), (-1, height * width)) + rounding
-    peaks, around = comb(height, width, scale)
-    natural = ops.stop_gradient(ops.mean(ops.take(power, around, axis=1), axis=2))
-    return ops.mean(ops.take(power, peaks, axis=1) / natural, axis=1)
+    points, offsets = comb(scale)
+    y, x = points[:, 0] * height // scale, points[:, 1] * width // scale
+    peaks = ops.take(power, y * width + x, axis=1)
+    rows = (y[:, None] + offsets[..., 0]) % height
+    columns = (x[:, None] + offsets[..., 1]) % width
+    around = ops.stop_gradient(ops.mean(ops.take(power, rows * width + columns, axis=1), axis=2))
+    return ops.mean(peaks / around, axis=1)
 
 
-def comb(height: int, width: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flat indices into a (height, width) spectrum: the comb's points (P,), and the neighbours of each (P, K).
+def hann(length):
+    """The periodic Hann window, whose transform has three bins and no more."""
+    return 0.5 - 0.5 * ops.cos(2 * math.pi * ops.arange(length, dtype="float32") / ops.cast(length, "float32"))
+
+
+def comb(scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """The points as multiples of 1 / scale, (P, 2), and the offsets in bins of the neighbours of each, (P, K, 2).
 
     Neighbours lie along both axes, but for points on an axis along that one alone: natural images have more power
     there than beside it. Half of the spectrum suffices, the other mirrors it.
     """
-    offsets = np.concatenate([np.arange(NEAREST, FARTHEST + 1), -np.arange(NEAREST, FARTHEST + 1)])
-    peaks, around = [], []
-    for i, k in itertools.product(range(scale // 2 + 1), range(scale)):
-        y, x = i * height // scale, k * width // scale
+    away = np.concatenate([np.arange(NEAREST, FARTHEST + 1), -np.arange(NEAREST, FARTHEST + 1)])
+    along_y, along_x = np.stack([away, 0 * away], axis=1), np.stack([0 * away, away], axis=1)
+    points, offsets = [], []
+    for y, x in itertools.product(range(scale // 2 + 1), range(scale)):
         if (y, x) == (0, 0):
             continue
-        along_x = [(y, x + d) for d in offsets] if x else []
-        along_y = [(y + d, x) for d in offsets] if y else []
-        neighbours = (along_x or along_y) * 2 if not (x and y) else along_x + along_y
-        peaks.append(y * width + x)
-        around.append([(a % height) * width + b % width for a, b in neighbours])
-    return np.array(peaks), np.array(around)
+        points.append((y, x))
+        offsets.append(np.concatenate([along_y if y else along_x, along_x if x else along_y]))
+    return np.array(points, "int32"), np.array(offsets, "int32")

@@ -21,7 +21,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_fsr.errors import DataError, ModelError
-from keras_fsr.extractors.weights import FOLDER_VARIABLE
+from keras_fsr.files import WEIGHTS_VARIABLE
 from keras_fsr.losses.pixel import WeightedLoss
 from keras_fsr.losses.torch_weights import read_state
 
@@ -234,17 +234,17 @@ def load_pieapp_weights(network: keras.Model, path: Path | str | None = None) ->
 
 
 def find_weights(path: Path | str | None) -> Path:
-    folder = path or os.environ.get(FOLDER_VARIABLE)
+    folder = path or os.environ.get(WEIGHTS_VARIABLE)
     if not folder:
         raise ModelError(
             f"PieAPP needs its authors' weights: download {ADDRESS} ({TERMS}) into a folder and set "
-            f"{FOLDER_VARIABLE} to it"
+            f"{WEIGHTS_VARIABLE} to it"
         )
     for file in (Path(folder), Path(folder, FILE), Path(folder, FILE).with_suffix(".npz")):
         if file.is_file():
             return file
     raise ModelError(
-        f"{folder}: holds no {FILE}; download {ADDRESS} ({TERMS}), or set {FOLDER_VARIABLE} to its folder"
+        f"{folder}: holds no {FILE}; download {ADDRESS} ({TERMS}), or set {WEIGHTS_VARIABLE} to its folder"
     )
 
 

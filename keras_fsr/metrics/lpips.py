@@ -22,9 +22,7 @@ import numpy as np
 from keras import layers, ops
 
 from keras_fsr.errors import DataError, ModelError, first_line
-
-VARIABLE = "KERAS_FSR_WEIGHTS"
-"""Environment variable that names the folder of weights."""
+from keras_fsr.files import WEIGHTS_VARIABLE
 
 # The authors' ScalingLayer: ImageNet's mean and deviation, for RGB in [-1, 1].
 _SHIFT = (-0.030, -0.088, -0.188)
@@ -36,7 +34,7 @@ class LPIPS:
     """LPIPS of image batches.
 
     Args:
-        weights: folder of the weights; by default the one that the environment variable `VARIABLE` names.
+        weights: folder of the weights; by default the one that the environment variable `WEIGHTS_VARIABLE` names.
         backbone: the network whose features are compared, one of `BACKBONES`.
 
     Raises:
@@ -95,12 +93,14 @@ def find_weights(name: str, folder: Path | str | None = None) -> Path:
     Raises:
         ModelError: there is no such folder or file.
     """
-    folder = folder or os.environ.get(VARIABLE)
+    folder = folder or os.environ.get(WEIGHTS_VARIABLE)
     if not folder:
-        raise ModelError(f"{name}: no folder of weights; set {VARIABLE} (or --weights) to the one that holds it")
+        raise ModelError(
+            f"{name}: no folder of weights; set {WEIGHTS_VARIABLE} (or --weights) to the one that holds it"
+        )
     path = Path(folder) / name
     if not path.is_file():
-        raise ModelError(f"{path}: is missing; put it there, or set {VARIABLE} (or --weights) to its folder")
+        raise ModelError(f"{path}: is missing; put it there, or set {WEIGHTS_VARIABLE} (or --weights) to its folder")
     return path
 
 

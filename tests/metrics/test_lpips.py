@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from keras_fsr.errors import DataError, ModelError
-from keras_fsr.metrics.lpips import LPIPS, VARIABLE, find_weights
+from keras_fsr.files import WEIGHTS_VARIABLE
+from keras_fsr.metrics.lpips import LPIPS, find_weights
 
 WEIGHTS = Path(__file__).parents[2].parent / "shared" / "weights"
 BACKBONE, HEADS = "squeezenet1_1_torchvision.npz", "lpips_v0.1_lin_squeeze.npz"
@@ -142,12 +143,12 @@ def test_the_smallest_image_is_measured(distance):
 
 
 def test_missing_weights_name_file_variable_and_remedy(tmp_path, folder, monkeypatch):
-    monkeypatch.delenv(VARIABLE, raising=False)
-    with pytest.raises(ModelError, match=rf"{BACKBONE}: no folder of weights; set {VARIABLE}"):
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    with pytest.raises(ModelError, match=rf"{BACKBONE}: no folder of weights; set {WEIGHTS_VARIABLE}"):
         LPIPS()
-    with pytest.raises(ModelError, match=rf"{tmp_path}/{BACKBONE}: is missing; .*{VARIABLE}"):
+    with pytest.raises(ModelError, match=rf"{tmp_path}/{BACKBONE}: is missing; .*{WEIGHTS_VARIABLE}"):
         LPIPS(tmp_path)
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path))
     (tmp_path / BACKBONE).write_bytes((folder / BACKBONE).read_bytes())
     with pytest.raises(ModelError, match=rf"{tmp_path}/{HEADS}: is missing") as caught:
         LPIPS()
