@@ -1,11 +1,12 @@
 """Makes a shipped model of a finished run: NAME.keras, NAME.tflite and the card with freshly measured figures.
 
     python export/release.py RUN --data FACES --description TEXT --hours H [--checkpoint FILE.keras]
-        [--command CMD ...] [--peers peers.json]
+        [--command CMD ...] [--results NAME=DIR ...] [--weights DIR]
 
 FACES has the subfolders `train` and `test/SIZE` and a `manifest.csv` with the columns file, split and source;
-peers.json holds {"test/256": {"name": {"psnr_y": ...}}} of other projects' models by the same protocol. The
-figures are measured with the `.tflite` that is written, through the Predictor, as a user would.
+each --results folder holds what another model made of the LR of test/256 (`benchmarks/peers.py`). With --weights, the
+folder of LPIPS' weights, LPIPS is measured too. The figures are those of the `.tflite` that is written, run through
+the Predictor, as a user would.
 """
 
 import argparse
@@ -17,18 +18,23 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from keras_fsr import generators, pretrained
+from keras_fsr.cli import named_folder
 from keras_fsr.data.folders import list_images
 from keras_fsr.deploy.tflite import export_tflite
 from keras_fsr.evaluation import protocol
 from keras_fsr.inference.predictor import Predictor
+from keras_fsr.metrics.lpips import LPIPS
 from keras_fsr.training.recipes import load_recipe
 
 LIMITS = [
     "Made for clean reductions by 4; blur, noise and JPEG artefacts of the input stay or grow.",
-    "Restores no identity: what the reduction has lost is a plausible mean, not evidence.",
+    "Restores no identity: what the reduction has lost is {replaced_by}, not evidence.",
     "Generated portraits (a third of the data) and members of the US Congress do not stand for all faces.",
 ]
+FIRST_TEST = "test/256"
 
 
 def main() -> None:
@@ -40,12 +46,9 @@ def main() -> None:
     model = generators.load(keras_file)
     export_tflite(model, tflite_file, "dynamic")
 
-    figures, subgroups = measure(tflite_file, arguments.data, recipe.scale)
-    peers = json.loads(arguments.peers.read_text()) if arguments.peers else {}
-    for size, rows in peers.items():
-        figures[size] |= rows
-    best = figures["test/256"][recipe.name]
-    figures["headline"] = f"test/256: PSNR-Y {best['psnr_y']:.2f} dB, SSIM-Y {best['ssim_y']:.4f}"
+    lpips = LPIPS(arguments.weights) if arguments.weights else None
+    figures, subgroups = measure(tflite_file, arguments.data, recipe.scale, dict(arguments.results), lpips)
+    figures["headline"] = headline(figures[FIRST_TEST][recipe.name])
     card = pretrained.Card(
         name=recipe.name,
         description=arguments.description,
@@ -62,8 +65,11 @@ def main() -> None:
             "versions": json.loads((arguments.run / "versions.json").read_text()),
         },
         figures=figures,
-        limits=LIMITS,
+        limits=[
+            limit.format(replaced_by="an invention" if recipe.adversarial else "a plausible mean") for limit in LIMITS
+        ],
         subgroups=subgroups,
+        fidelity=recipe.start,
     )
     (folder / f"{recipe.name}.json").write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
     print(json.dumps({"figures": figures, "subgroups": subgroups}, indent=1))
@@ -77,23 +83,41 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--description", required=True)
     parser.add_argument("--hours", type=float, required=True, help="wall-clock hours of training")
     parser.add_argument("--command", action="append", default=[], help="a command that made the run; repeatable")
-    parser.add_argument("--peers", type=Path)
+    parser.add_argument("--results", action="append", default=[], type=named_folder, metavar="NAME=DIR")
+    parser.add_argument("--weights", type=Path, help="folder of LPIPS' weights (default: LPIPS is not measured)")
     return parser.parse_args()
 
 
-def measure(model: Path, data: Path, scale: int) -> tuple[dict, dict]:
-    """Figures of each size folder of the test set, and of each source within the first."""
+def headline(best: dict[str, float]) -> str:
+    text = f"{FIRST_TEST}: PSNR-Y {best['psnr_y']:.2f} dB, SSIM-Y {best['ssim_y']:.4f}"
+    return text + (f", LPIPS {best['lpips']:.4f}" if "lpips" in best else "")
+
+
+def measure(model: Path, data: Path, scale: int, results: dict[str, Path], lpips: LPIPS | None) -> tuple[dict, dict]:
+    """Figures of each size folder of the test set, and of each source within it."""
     sources = read_sources(data)
     models = {**protocol.baselines(scale), model.stem: Predictor(model).predict}
+    distance = lpips and (lambda hr, sr: float(lpips(as_batch(hr), as_batch(sr))[0]))
     figures, subgroups = {}, {}
     for folder in sorted((data / "test").iterdir(), key=lambda path: int(path.name)):
-        rows = protocol.evaluate(models, list_images(folder), scale)
-        size = f"test/{folder.name}"
+        size, files = f"test/{folder.name}", list_images(folder)
+        others = {name: match(files, there) for name, there in results.items()} if size == FIRST_TEST else {}
+        rows = protocol.evaluate(models, files, scale, results=others, lpips=distance)
         figures[size] = summary(rows)
         for source in sorted({sources[row.file.resolve()] for row in rows}):
             group = [row for row in rows if sources[row.file.resolve()] == source]
             subgroups[f"{size}, source {source}"] = summary(group)
     return figures, subgroups
+
+
+def as_batch(image: np.ndarray) -> np.ndarray:
+    return image[None].astype("float32") / 255.0
+
+
+def match(files: list[Path], folder: Path) -> dict[Path, Path]:
+    """Each HR file's result, by its name."""
+    by_stem = {path.stem: path for path in list_images(folder)}
+    return {file: by_stem[file.stem] for file in files}
 
 
 def summary(rows) -> dict:

@@ -80,6 +80,8 @@ def gram(features):
 class TotalVariation(WeightedLoss):
     """Mean absolute difference of neighbouring pixels of the generated image (Rudin et al., 1992, anisotropic)."""
 
+    compares_pixels = False
+
     def __init__(self, weight: float = 1.0, name: str = "total_variation", **kwargs):
         super().__init__(weight, name, **kwargs)
 

@@ -58,6 +58,8 @@ class PieAPP(WeightedLoss):
         DataError: when called, as `pieapp`.
     """
 
+    compares_pixels = False
+
     def __init__(
         self,
         weight: float = 1.0,

@@ -12,7 +12,12 @@ class WeightedLoss(keras.losses.Loss):
 
     Args:
         weight: factor of this term in a sum of losses.
+
+    Attributes:
+        compares_pixels: whether it pulls every pixel towards the original's, so that a GAN cannot drift away.
     """
+
+    compares_pixels = True
 
     def __init__(self, weight: float = 1.0, name: str | None = None, **kwargs):
         super().__init__(name=name, **kwargs)

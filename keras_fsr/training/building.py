@@ -109,7 +109,7 @@ def image_losses(recipe: Recipe) -> list[keras.losses.Loss]:
         losses.append(TotalVariation(settings.total_variation_weight))
     if recipe.pieapp:
         losses.append(
-            PieAPP(recipe.pieapp.weight, stride=recipe.pieapp.stride, weights=recipe.pieapp.weights or None)
+            PieAPP(recipe.pieapp.weight, recipe.pieapp.weights or None, recipe.pieapp.stride)
         )
     return losses
 

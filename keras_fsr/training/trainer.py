@@ -10,11 +10,9 @@ from keras_fsr.errors import TrainingError
 from keras_fsr.layers import advance_spectral_norms
 from keras_fsr.losses.adversarial import AdversarialLoss
 from keras_fsr.losses.perceptual import Perceptual
-from keras_fsr.losses.pixel import PIXEL_LOSSES
 from keras_fsr.training.precision import copy_network, policy_for
 
 NOT_FINITE = "loss or gradient is not finite"
-PIXEL_TERMS = tuple(PIXEL_LOSSES.values())
 
 
 class Trainer(keras.Model):
@@ -98,7 +96,7 @@ class Trainer(keras.Model):
                 in colour unless the generator is trained already.
             jit_compile: XLA; off, as on CPU it trains these networks 2 to 12 times slower.
         """
-        losses = [keras.losses.get(term) for term in (loss if isinstance(loss, list | tuple) else [loss])]
+        losses = [as_loss(term) for term in (loss if isinstance(loss, list | tuple) else [loss])]
         check_stage(self, losses, perceptual, adversarial, discriminator_optimizer, without_pixels)
         optimizer = keras.optimizers.get(optimizer)
         if self.scale_losses:
@@ -236,6 +234,27 @@ class Trainer(keras.Model):
             average.assign_add((1.0 - decay) * (current - average))
 
 
+class FunctionLoss(keras.losses.Loss):
+    """What Keras makes of a loss that is named by a string: a function of two batches."""
+
+    def __init__(self, function):
+        super().__init__(name=function.__name__)
+        self.function = function
+
+    def call(self, y_true, y_pred):
+        return self.function(y_true, y_pred)
+
+
+def as_loss(term) -> keras.losses.Loss:
+    """A loss object of what `compile` was given: one itself, a function, or a Keras name such as "mae"."""
+    term = keras.losses.get(term)
+    return term if isinstance(term, keras.losses.Loss) else FunctionLoss(term)
+
+
+def compares_pixels(term: keras.losses.Loss) -> bool:
+    return getattr(term, "compares_pixels", True)
+
+
 def check_stage(trainer: Trainer, losses, perceptual, adversarial, discriminator_optimizer, without_pixels) -> None:
     """Refuses networks without their losses, losses without their networks, and a GAN that nothing holds."""
     for network, loss, words in (
@@ -246,7 +265,7 @@ def check_stage(trainer: Trainer, losses, perceptual, adversarial, discriminator
         if (network is None) != (loss is None):
             missing, given = words if network is None else reversed(words)
             raise TrainingError(f"{given} is given, but no {missing}: the one needs the other")
-    if adversarial is not None and not without_pixels and not any(isinstance(term, PIXEL_TERMS) for term in losses):
+    if adversarial is not None and not without_pixels and not any(compares_pixels(term) for term in losses):
         raise TrainingError(
             "an adversarial stage without a pixel loss starts from noise and drifts in colour; "
             "add one, or pass without_pixels=True"
