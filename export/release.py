@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_fsr import generators, pretrained
-from keras_fsr.cli import named_folder
+from keras_fsr.arguments import named_folder
 from keras_fsr.data.folders import list_images
 from keras_fsr.deploy.tflite import export_tflite
 from keras_fsr.evaluation import protocol

@@ -118,26 +118,6 @@ def test_models_lists_and_shows_cards(capsys):
     assert '"sha256"' in capsys.readouterr().out
 
 
-def test_evaluate_prints_a_table_and_writes_figures_and_sheet(tmp_path, capsys):
-    from skimage.data import astronaut
-
-    (tmp_path / "hr").mkdir()
-    for i in range(2):
-        Image.fromarray(astronaut()[: 96 + i, 176:272]).save(tmp_path / "hr" / f"{i}.png")
-    report = tmp_path / "report"
-    assert cli.main(["evaluate", "--data", str(tmp_path / "hr"), "--report", str(report)]) == 0
-    out = capsys.readouterr().out
-    assert "2 images, x4" in out
-    assert all(model in out for model in ("face_x4", "bicubic", "lanczos"))
-    assert len((report / "figures.csv").read_text().splitlines()) == 1 + 2 * 3
-    assert Image.open(report / "sheet.png").width > 4 * 90
-
-
-def test_evaluate_at_another_scale_is_refused(face, capsys):
-    assert cli.main(["evaluate", "--data", str(face.parent), "--scale", "2"]) == 2
-    assert "scale" in capsys.readouterr().err
-
-
 def test_demo_beats_bicubic_and_writes_its_sheet(tmp_path, capsys):
     assert cli.main(["demo", "-o", str(tmp_path / "demo")]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -214,17 +194,53 @@ def test_an_image_that_does_not_fit_in_memory_does_not_stop_the_others(tmp_path,
     assert "b.png: does not fit in memory" in err
 
 
-def test_models_of_one_file_name_are_told_apart(tmp_path, face, capsys):
-    from keras_fsr import pretrained
+def test_strength_draws_a_model_towards_its_fidelity_model(face, shipped_pair, capsys):
+    def upscaled(*options):
+        out = face.parent / "out.png"
+        assert cli.main(["upscale", str(face), "-o", str(out), *options]) == 0
+        return np.asarray(Image.open(out)).astype(int)
 
-    paths = []
-    for folder in ("run1", "run2"):
-        (tmp_path / folder).mkdir()
-        paths.append(tmp_path / folder / "m.tflite")
-        paths[-1].write_bytes(pretrained.weights("face_x4").read_bytes())
-    (tmp_path / "hr").mkdir()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "hr" / "a.png")
-    arguments = [part for path in paths for part in ("--model", str(path))]
-    assert cli.main(["evaluate", *arguments, "--data", str(tmp_path / "hr")]) == 0
-    out = capsys.readouterr().out
-    assert all(str(path) in out for path in paths)
+    fidelity, perceptual = upscaled(), upscaled("--model", "face_x4_gan")
+    half = upscaled("--model", "face_x4_gan", "--strength", "0.5")
+    file = str(shipped_pair / "face_x4_gan.tflite")
+    assert np.array_equal(half, upscaled("--model", file, "--strength", ".5", "--fidelity-model", "face_x4"))
+    assert np.array_equal(fidelity, upscaled("--model", "face_x4_gan", "--strength", "0"))
+    assert np.array_equal(perceptual, upscaled("--model", "face_x4_gan", "--strength", "1"))
+    whole_way = np.abs(perceptual - fidelity).mean()
+    assert whole_way > 0
+    assert 0.2 * whole_way < np.abs(half - fidelity).mean() < 0.8 * whole_way
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strength", "1.5"], "strength is 1.5; give 0 (the fidelity model) to 1"),
+        (["--strength", "-0.5"], "strength is -0.5"),
+        (["--strength", "nan"], "strength is nan"),
+        (["--strength", "0.5"], "face_x4: takes no strength"),
+        (["--fidelity-model", "face_x4"], "without a strength"),
+        (["--strength", "0.5", "--fidelity-model", "none.tflite"], "none.tflite: no such model file"),
+    ],
+)
+def test_strengths_that_mean_nothing_are_one_line(face, capfd, options, message):
+    assert cli.main(["upscale", str(face), *options]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert message in err
+    assert list(face.parent.iterdir()) == [face]
+
+
+def test_tables_of_an_unknown_paper_names_the_known(tmp_path, capsys):
+    assert main(["tables", "A", "E", "--data", str(tmp_path)]) == 2
+    assert "E: no such paper; there are A, B, C, D" in capsys.readouterr().err
+
+
+def test_tables_need_the_test_folder(tmp_path, capsys):
+    assert main(["tables", "C", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert f"{tmp_path}/test/1024: is missing" in capsys.readouterr().err
+
+
+def test_budget_needs_a_budget_block(tmp_path, capsys):
+    assert main(["train", "face_x4", "--budget", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "has no budget block" in capsys.readouterr().err

@@ -31,19 +31,22 @@ class LiteRTEngine:
     Args:
         path: the file.
         threads: CPU threads; all that this process may use by default.
+        content: the model where it is in memory; `path` is then what errors call it.
 
     Raises:
         ModelError: the file is missing, is no TFLite model, or does not enlarge RGB images.
     """
 
-    def __init__(self, path: Path | str, threads: int | None = None):
+    def __init__(self, path: Path | str, threads: int | None = None, content: bytes | None = None):
         # Imported here: reading images or recipes must not pay for the runtime.
         from ai_edge_litert.interpreter import Interpreter
 
-        check_file(path)
+        if content is None:
+            check_file(path)
+        source = {"model_path": str(path)} if content is None else {"model_content": content}
         try:
             with quiet():
-                self._interpreter = Interpreter(str(path), num_threads=threads or available_cores())
+                self._interpreter = Interpreter(**source, num_threads=threads or available_cores())
                 self._input = self._interpreter.get_input_details()[0]
                 self._output = self._interpreter.get_output_details()[0]
                 if self._input["dtype"] != np.float32:
@@ -81,15 +84,8 @@ class KerasEngine:
     """
 
     def __init__(self, model):
-        try:
-            import_tensorflow()
-            from keras_fsr import generators
-        except ImportError:
-            raise ModelError(
-                f"{model}: a .keras model needs Keras; install the extra 'train', or use the .tflite"
-            ) from None
         if isinstance(model, str | os.PathLike):
-            model = generators.load(model)
+            model = load_keras(model)
         self._model = model
         try:
             self.scale = probe_scale(self._run)
@@ -112,12 +108,26 @@ def load_engine(path: Path | str, threads: int | None = None) -> Engine:
     Raises:
         ModelError: neither `.tflite` nor `.keras`, or as the engines.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".tflite":
-        return LiteRTEngine(path, threads)
-    if suffix == ".keras":
+    if check_suffix(path) == ".keras":
         return KerasEngine(path)
-    raise ModelError(f"{path}: is neither a .tflite nor a .keras file")
+    return LiteRTEngine(path, threads)
+
+
+def load_keras(path: Path | str):
+    """The model in a `.keras` file.
+
+    Raises:
+        ModelError: Keras is not installed, the file is missing or is no Keras model.
+    """
+    try:
+        import_tensorflow()
+    except ImportError:
+        raise ModelError(
+            f"{path}: a .keras model needs Keras; install the extra 'train', or use the .tflite"
+        ) from None
+    from keras_fsr import generators
+
+    return generators.load(path)
 
 
 def probe_scale(run: Callable[[np.ndarray], np.ndarray]) -> int:
@@ -127,6 +137,14 @@ def probe_scale(run: Callable[[np.ndarray], np.ndarray]) -> int:
     if scale < 1 or shape != (PROBE * scale, PROBE * scale, 3):
         raise ValueError(f"it makes {shape} of {(PROBE, PROBE, 3)}")
     return scale
+
+
+def check_suffix(path: Path | str) -> str:
+    """`.tflite` or `.keras`; ModelError for a file that is neither."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".tflite", ".keras"):
+        raise ModelError(f"{path}: is neither a .tflite nor a .keras file")
+    return suffix
 
 
 def check_file(path: Path | str) -> None:

@@ -20,6 +20,7 @@ from keras_fsr.inference.images import (
     upscale_picture,
     write_image,
 )
+from keras_fsr.inference.interpolation import load_interpolated
 
 Progress = Callable[[int, int], None]
 MIN_SIDE = 4  # pixels; less holds nothing that could be enlarged
@@ -46,9 +47,14 @@ class Predictor:
         ensemble: average the eight flips and turns of each tile: a little sharper, eight times slower.
         threads: CPU threads, all by default (LiteRT).
         max_pixels: larger inputs are refused before they are decoded.
+        strength: from 0 to 1, draws a perceptual model towards the fidelity model that it was tuned from: 0 is the
+            fidelity model, 1 the perceptual one. None takes the model as it is.
+        fidelity: that fidelity model, by name or file; not needed with a shipped perceptual model.
 
     Raises:
-        ModelError: no such model, or a file that is none.
+        FSRError: a strength that is not from 0 to 1, or a fidelity model without one.
+        ModelError: no such model, a file that is none, or a strength where no fidelity model of the same
+            architecture is known.
 
     Example:
         Predictor("face_x4").predict("face.jpg", "face_x4.png")
@@ -62,8 +68,13 @@ class Predictor:
         ensemble: bool = False,
         threads: int | None = None,
         max_pixels: int = MAX_PIXELS,
+        strength: float | None = None,
+        fidelity: str | Path | None = None,
     ):
-        self.engine = load_engine(pretrained.find(model), threads)
+        if strength is None and fidelity is None:
+            self.engine = load_engine(pretrained.find(model), threads)
+        else:
+            self.engine = load_interpolated(model, strength, fidelity, threads)
         self.tile = tile
         self.overlap = overlap
         self.network = SelfEnsemble(self.engine) if ensemble else self.engine

@@ -26,6 +26,7 @@ class Card:
     figures: dict[str, Any]  # protocol numbers beside bicubic's and the peers'
     limits: list[str]
     subgroups: dict[str, Any] = field(default_factory=dict)
+    fidelity: str = ""  # of a perceptual model: the shipped model that it was tuned from
 
 
 def names() -> list[str]:
@@ -62,10 +63,31 @@ def weights(name: str, suffix: str = ".tflite") -> Path:
 
 def find(model: str | Path, suffix: str = ".tflite") -> Path:
     """The file of a model that is named: a path as it is, or the shipped model of that name in one of its forms."""
-    path = Path(model)
-    if path.suffix.lower() in (".tflite", ".keras") or path.is_file():
-        return path
-    return weights(str(model), suffix)
+    return Path(model) if is_file(model) else weights(str(model), suffix)
+
+
+def is_file(model: str | Path) -> bool:
+    """Whether a model is named by its path, not as one of the shipped."""
+    return Path(model).suffix.lower() in (".tflite", ".keras") or Path(model).is_file()
+
+
+def fidelity_of(model: str | Path) -> Path:
+    """The `.tflite` file of the fidelity model that a shipped perceptual model was tuned from.
+
+    Raises:
+        ModelError: the model is a file, or was tuned from none.
+    """
+    if is_file(model):
+        raise ModelError(
+            f"{model}: a strength needs the fidelity model too (--fidelity-model); give its file or name"
+        )
+    if not card(str(model)).fidelity:
+        others = ", ".join(name for name in names() if card(name).fidelity) or "none is shipped yet"
+        raise ModelError(
+            f"{model}: takes no strength, for it was not tuned from a fidelity model; leave the strength out, "
+            f"or use a perceptual model ({others})"
+        )
+    return weights(card(str(model)).fidelity)
 
 
 def digest(path: Path) -> str:

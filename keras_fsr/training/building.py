@@ -108,9 +108,7 @@ def image_losses(recipe: Recipe) -> list[keras.losses.Loss]:
     if settings.total_variation_weight:
         losses.append(TotalVariation(settings.total_variation_weight))
     if recipe.pieapp:
-        losses.append(
-            PieAPP(recipe.pieapp.weight, recipe.pieapp.weights or None, recipe.pieapp.stride)
-        )
+        losses.append(PieAPP(recipe.pieapp.weight, recipe.pieapp.weights or None, recipe.pieapp.stride))
     return losses
 
 

@@ -40,7 +40,7 @@ def test_names_are_those_of_the_cards(folder):
 
 
 def test_card_holds_what_its_file_says(folder):
-    assert dataclasses.asdict(pretrained.card("tiny_x2")) == {**CARD, "subgroups": {}}
+    assert dataclasses.asdict(pretrained.card("tiny_x2")) == {**CARD, "subgroups": {}, "fidelity": ""}
 
 
 def test_card_may_hold_subgroups(folder):
@@ -88,3 +88,22 @@ def test_shipped_model_is_complete_and_unchanged(name):
     assert f"{name}.tflite" in card.sha256
     for file in card.sha256:
         pretrained.weights(name, file.removeprefix(name))
+    if card.fidelity:
+        start = pretrained.card(card.fidelity)
+        assert (card.scale, card.parameters) == (start.scale, start.parameters)
+        assert {**card.architecture, "name": ""} == {**start.architecture, "name": ""}
+        assert not start.fidelity
+
+
+def test_a_perceptual_model_knows_its_fidelity_model(folder):
+    (folder / "tuned_x2.json").write_text(json.dumps({**CARD, "name": "tuned_x2", "fidelity": "tiny_x2"}))
+    assert pretrained.fidelity_of("tuned_x2") == folder / "tiny_x2.tflite"
+    with pytest.raises(ModelError, match=r"tiny_x2: takes no strength.*use a perceptual model \(tuned_x2\)"):
+        pretrained.fidelity_of("tiny_x2")
+    with pytest.raises(ModelError, match="mine.tflite: a strength needs the fidelity model too"):
+        pretrained.fidelity_of(folder / "mine.tflite")
+    with pytest.raises(ModelError, match="tiny_x3: no such model"):
+        pretrained.fidelity_of("tiny_x3")
+    (folder / "tiny_x2.tflite").write_bytes(b"changed")
+    with pytest.raises(ModelError, match="tiny_x2.tflite: differs"):
+        pretrained.fidelity_of("tuned_x2")

@@ -1,0 +1,149 @@
+"""What the command line takes: its commands and their options. `cli` runs them."""
+
+import argparse
+from pathlib import Path
+
+import keras_fsr
+
+DEFAULT_MODEL = "face_x4"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="keras-fsr", description="Face super-resolution, from training to the phone."
+    )
+    parser.add_argument("--version", action="version", version=f"keras-fsr {keras_fsr.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for add in (add_demo, add_upscale, add_train, add_evaluate, add_tables, add_models, add_export):
+        add(commands)
+    return parser
+
+
+def add_demo(commands) -> None:
+    parser = commands.add_parser("demo", help="upscale a reduced portrait and show before and after")
+    parser.add_argument("-o", "--out", type=Path, default=Path("keras-fsr-demo"), help="output folder")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped model or file")
+
+
+def add_upscale(commands) -> None:
+    parser = commands.add_parser("upscale", help="enlarge images and folders of images")
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="IN", help="image files or folders")
+    parser.add_argument(
+        "-o", "--out", type=Path, help="output file, or folder for several inputs (default: beside the input)"
+    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped model or .tflite/.keras file")
+    parser.add_argument("--tile", type=int, default=256, help="pixels a side at once; 0 = whole (256)")
+    parser.add_argument("--overlap", type=int, default=32, help="pixels that tiles share (32)")
+    parser.add_argument("--ensemble", action="store_true", help="average 8 flips and turns: better, slower")
+    parser.add_argument("--threads", type=positive, help="CPU threads (all)")
+    parser.add_argument("--max-pixels", type=int, default=64_000_000, help="refuse larger inputs (64000000)")
+    add_strength(parser, metavar="0..1")
+
+
+def add_strength(parser, **options) -> None:
+    parser.add_argument(
+        "--strength",
+        type=float,
+        help="draw a perceptual model towards its fidelity model: 0 faithful, 1 as it is (as it is)",
+        **options,
+    )
+    parser.add_argument(
+        "--fidelity-model", metavar="MODEL", help="what --strength draws towards; a shipped model knows its own"
+    )
+
+
+def add_train(commands) -> None:
+    parser = commands.add_parser("train", help="train a recipe on a folder of images")
+    parser.add_argument("recipe", help="name of a recipe in the package, or a .yaml file")
+    parser.add_argument("--data", type=Path, required=True, help="folder of HR images")
+    parser.add_argument("--lr-data", type=Path, help="folder of LR images of the same names (default: reduce HR)")
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, by its own recipe")
+    parser.add_argument("--budget", action="store_true", help="scale a published recipe down to a CPU, as it says")
+    add_weights(parser)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value, e.g. training.steps=1000",
+    )
+
+
+def add_evaluate(commands) -> None:
+    parser = commands.add_parser("evaluate", help="measure models beside bicubic and Lanczos")
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        action="extend",
+        dest="models",
+        help=f"shipped models or files ({DEFAULT_MODEL}); bicubic and lanczos are always measured",
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of HR images")
+    parser.add_argument("--scale", type=int, default=4, help="reduction of the HR images (4)")
+    parser.add_argument(
+        "--results",
+        action="append",
+        default=[],
+        type=named_folder,
+        metavar="NAME=DIR",
+        help="measure images that another model made of the reduced ones, under the names of --data; repeatable",
+    )
+    parser.add_argument("--ensemble", action="store_true", help="average 8 flips and turns")
+    add_strength(parser, nargs="+", metavar="0..1")
+    parser.add_argument("--lpips", action="store_true", help="measure LPIPS too; needs the extra train and weights")
+    add_weights(parser)
+    parser.add_argument("--report", type=Path, help="folder for figures.csv and sheet.png (default: none)")
+
+
+def add_tables(commands) -> None:
+    parser = commands.add_parser("tables", help="train the rows of the papers' tables again, small, and print them")
+    parser.add_argument("papers", nargs="*", metavar="A|B|C|D", help="which papers' tables (all)")
+    parser.add_argument("--data", type=Path, required=True, help="folder with train, val and test/SIZE")
+    parser.add_argument("--out", type=Path, default=Path("tables"), help="folder of runs and tables; goes on in it")
+    parser.add_argument("--steps", type=positive, default=600, help="of every trained row, a multiple of 4 (600)")
+    parser.add_argument("--lpips", action="store_true", help="measure LPIPS too; needs its weights")
+    add_weights(parser)
+
+
+def add_weights(parser) -> None:
+    parser.add_argument(
+        "--weights", type=Path, metavar="DIR", help="folder of VGG, LPIPS and PieAPP weights (KERAS_FSR_WEIGHTS)"
+    )
+
+
+def add_models(commands) -> None:
+    parser = commands.add_parser("models", help="list the shipped models, or show the card of one")
+    parser.add_argument("name", nargs="?", help="show all that is known of this model")
+
+
+def add_export(commands) -> None:
+    from keras_fsr.deploy.tflite import MODES
+
+    parser = commands.add_parser("export", help="write a model in another form")
+    forms = parser.add_subparsers(required=True, metavar="FORM", dest="form")
+    tflite = forms.add_parser("tflite", help="TFLite with dynamic height and width")
+    tflite.add_argument("--model", default=DEFAULT_MODEL, help="shipped model or .keras file")
+    tflite.add_argument(
+        "--quantize",
+        default="dynamic",
+        choices=MODES,
+        help="float32, float16 weights, or int8 weights (dynamic)",
+    )
+    tflite.add_argument("-o", "--out", type=Path, required=True, help="file to write")
+
+
+def positive(text: str) -> int:
+    """An argument that is a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """An argument NAME=DIR."""
+    name, _, folder = text.partition("=")
+    if not name or not folder:
+        raise argparse.ArgumentTypeError(f"{text} is not NAME=DIR")
+    return name, Path(folder)

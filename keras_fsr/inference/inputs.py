@@ -1,0 +1,68 @@
+"""Several files and folders in one run, each to its own place: what `keras-fsr upscale` does."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from keras_fsr.errors import OutputError
+from keras_fsr.files import make_folder
+from keras_fsr.inference.predictor import CONTINUABLE, FolderReport, Predictor, Progress, describe
+
+Bar = Callable[[str], AbstractContextManager[Progress | None]]
+"""Name of a file or folder -> what shows the progress on it."""
+
+
+def upscale_inputs(
+    predictor: Predictor, inputs: Sequence[Path], out: Path | None, bar: Bar, tell: Callable[[Path], None]
+) -> FolderReport:
+    """Enlarges image files and folders of them.
+
+    Args:
+        predictor: what enlarges.
+        inputs: files and folders; a single one that cannot be done raises, of several the others are done.
+        out: where to, by the rules of `output_for`.
+        bar: shows progress.
+        tell: is called with each file that was written for a file.
+
+    Returns:
+        What was written, and what failed and why.
+    """
+    single = len(inputs) == 1
+    report = FolderReport()
+    targets = set()
+    for path in inputs:
+        try:
+            target = output_for(path, out, predictor.scale, single)
+            if target.resolve() in targets:
+                raise OutputError(f"{path}: would overwrite {target}, the result of another input; rename one")
+            targets.add(target.resolve())
+            with bar(path.name) as progress:
+                done = predictor.predict(path, target, progress)
+        except CONTINUABLE as error:
+            if single:
+                raise
+            report.failed.append((path, describe(path, error)))
+            continue
+        if isinstance(done, FolderReport):
+            report.written += done.written
+            report.failed += done.failed
+        else:
+            report.written.append(done)
+            tell(done)
+    return report
+
+
+def output_for(path: Path, out: Path | None, scale: int, single: bool) -> Path:
+    """Where the result of an input goes: beside it, to the named file, or into the named folder."""
+    if path.name in ("", ".."):  # the current folder or the one above: find out what they are called
+        path = path.resolve()
+    name = f"{path.name}_x{scale}" if path.is_dir() else f"{path.stem}_x{scale}{path.suffix.lower()}"
+    if out is None:
+        return path.parent / name
+    if path.is_dir():
+        return out if single else out / path.name
+    if out.is_dir() or not single:
+        if not single:
+            make_folder(out)
+        return out / name
+    return out
