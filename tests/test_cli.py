@@ -232,15 +232,15 @@ def test_strengths_that_mean_nothing_are_one_line(face, capfd, options, message)
 
 
 def test_tables_of_an_unknown_paper_names_the_known(tmp_path, capsys):
-    assert main(["tables", "A", "E", "--data", str(tmp_path)]) == 2
+    assert cli.main(["tables", "A", "E", "--data", str(tmp_path)]) == 2
     assert "E: no such paper; there are A, B, C, D" in capsys.readouterr().err
 
 
 def test_tables_need_the_test_folder(tmp_path, capsys):
-    assert main(["tables", "C", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    assert cli.main(["tables", "C", "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert f"{tmp_path}/test/1024: is missing" in capsys.readouterr().err
 
 
 def test_budget_needs_a_budget_block(tmp_path, capsys):
-    assert main(["train", "face_x4", "--budget", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert cli.main(["train", "face_x4", "--budget", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
     assert "has no budget block" in capsys.readouterr().err

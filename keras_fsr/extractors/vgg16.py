@@ -4,6 +4,7 @@ Source: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scal
 columns D and E of table 1; the reduction is paper A's (Al'naeimee and Lakizadeh, "Face hallucination").
 """
 
+import inspect
 from collections.abc import Sequence
 
 import keras
@@ -30,7 +31,9 @@ class CaffeInput(keras.layers.Layer):
             import tensorflow as tf
 
             message = "VGG takes RGB in [0, 1]; divide images in 0..255 by 255 first"
-            tf.debugging.assert_less_equal(tf.reduce_mean(tf.abs(x)), tf.cast(HIGHEST_MEAN, x.dtype), message)
+            mean = tf.reduce_mean(tf.abs(x))
+            # What is not finite is not this check's to name.
+            tf.debugging.Assert(~(tf.math.is_finite(mean) & (mean > HIGHEST_MEAN)), [message])
         return ops.flip(x, axis=-1) * 255.0 - ops.array(IMAGENET_MEAN, x.dtype)
 
     def compute_output_shape(self, input_shape):
@@ -137,6 +140,9 @@ def build_vgg(weights: str = "imagenet", **options) -> VGG:
     """
     from keras_fsr.extractors.weights import load_imagenet
 
+    unknown = options.keys() - inspect.signature(VGG.__init__).parameters - {"name"}
+    if unknown:
+        raise ModelError(f"the feature extractor has no option {min(unknown)!r}")
     try:
         network = VGG(**options)
     except (ValueError, TypeError) as error:

@@ -26,8 +26,8 @@ def load_imagenet(network: keras.Model, path: Path | str | None = None) -> None:
 
     Args:
         path: a `.npz` with `<layer>__kernel` and `<layer>__bias`, a Keras `.h5` of VGG16 or VGG19, or a folder
-            that holds one of them. None looks into the folder named by the environment variable
-            KERAS_FSR_WEIGHTS, and then downloads the file of `keras.applications` into Keras' cache.
+            that holds one of them. None takes the folder named by the environment variable KERAS_FSR_WEIGHTS,
+            or, where that is not set, downloads the file of `keras.applications` into Keras' cache.
 
     Raises:
         ModelError: no file, not the weights of this network, or no connection.
@@ -39,9 +39,7 @@ def load_imagenet(network: keras.Model, path: Path | str | None = None) -> None:
     except ModelError:
         raise
     except KeyError as error:
-        raise ModelError(
-            f"{file}: lacks {error.args[0]}; it is not a VGG{network.depth} up to {network.cut}"
-        ) from None
+        raise ModelError(f"{file}: holds no VGG{network.depth} up to {network.cut} ({first_line(error)})") from None
     except Exception as error:  # zip, HDF5 and shapes each raise their own
         raise ModelError(f"{file}: is not a file of VGG weights ({first_line(error)})") from None
 

@@ -92,11 +92,11 @@ def comb(scale: int) -> tuple[np.ndarray, np.ndarray]:
     """The points as multiples of 1 / scale, (P, 2), and the offsets in bins of the neighbours of each, (P, K, 2).
 
     Neighbours lie along both axes, but for points on an axis along that one alone: natural images have more power
-    there than beside it. Half of the spectrum suffices, the other mirrors it.
+    there than beside it.
     """
     along_y, along_x = np.stack([away(), 0 * away()], axis=1), np.stack([0 * away(), away()], axis=1)
     points, offsets = [], []
-    for y, x in itertools.product(range(scale // 2 + 1), range(scale)):
+    for y, x in itertools.product(range(scale), repeat=2):
         if (y, x) == (0, 0):
             continue
         points.append((y, x))

@@ -58,9 +58,18 @@ def build_discriminator(recipe: Recipe) -> keras.Model:
     """The discriminator; one that takes a single image size gets that of the patches."""
     settings = recipe.adversarial
     options = dict(settings.options)
+    size = recipe.data.patch_size * recipe.scale
     if "image_size" in inspect.signature(discriminators.get(settings.discriminator).__init__).parameters:
-        options = {"image_size": recipe.data.patch_size * recipe.scale} | options
-    return build(discriminators, settings.discriminator, recipe, **options)
+        options = {"image_size": size} | options
+    discriminator = build(discriminators, settings.discriminator, recipe, **options)
+    try:
+        discriminator(keras.Input((size, size, 3)))
+    except ValueError as error:
+        raise RecipeError(
+            f"{recipe.name}: its discriminator does not take patches of {size} HR pixels ({first_line(error)}); "
+            "choose a patch_size that is a multiple of 8"
+        ) from None
+    return discriminator
 
 
 def load_start(generator: keras.Model, recipe: Recipe) -> None:

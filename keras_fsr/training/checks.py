@@ -63,6 +63,7 @@ def check_values(recipe: Recipe, where: str) -> None:
         (recipe, ("scale",)),
         (recipe.data, ("batch_size", "patch_size", "flatness_every", "flatness_candidates")),
         (training, ("steps", "steps_per_epoch", "keep_best")),
+        *([(recipe.pieapp, ("stride",))] if recipe.pieapp else []),
     ):
         for key in keys:
             if getattr(section, key) < 1:
@@ -71,7 +72,9 @@ def check_values(recipe: Recipe, where: str) -> None:
         raise RecipeError(
             f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"
         )
-    if recipe.data.blur_size and (recipe.data.blur_size % 2 == 0 or recipe.data.blur_sigma <= 0):
+    if recipe.data.blur_size and (
+        recipe.data.blur_size < 0 or recipe.data.blur_size % 2 == 0 or recipe.data.blur_sigma <= 0
+    ):
         raise RecipeError(f"{where}: a blur needs an odd blur_size and a blur_sigma above 0")
     if not all(0 < factor < 1 for factor in recipe.data.hr_scales):
         raise RecipeError(f"{where}: hr_scales {list(recipe.data.hr_scales)} are not all between 0 and 1")

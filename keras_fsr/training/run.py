@@ -135,6 +135,9 @@ def everything(trainer: Trainer) -> dict:
     if trainer.discriminator is not None:
         parts["discriminator"] = trainer.discriminator
         parts["discriminator_optimizer"] = trainer.discriminator_optimizer
+        # Dropout's random state is among the variables of a network, but not among its weights.
+        weights = {id(weight) for weight in trainer.discriminator.weights}
+        parts["random"] = [v.value for v in trainer.discriminator.variables if id(v) not in weights]
     return parts
 
 
@@ -156,7 +159,7 @@ def versions(trainer: Trainer, images: int) -> dict[str, str | int]:
         "keras": keras.__version__,
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "precision": str(trainer.learner.layers[1].dtype_policy.name),
+        "precision": trainer.precision,
         "parameters": trainer.generator.count_params(),
         "training_images": images,
     }

@@ -13,6 +13,10 @@ from keras_fsr.losses.perceptual import Perceptual
 from keras_fsr.training.precision import copy_network, policy_for
 
 NOT_FINITE = "loss or gradient is not finite"
+STOPS = {  # what the graph says when it stops a step -> what the user reads
+    NOT_FINITE: NOT_FINITE,
+    "takes RGB in [0, 1]": "original or generated images are far outside [0, 1]",
+}
 
 
 class Trainer(keras.Model):
@@ -68,6 +72,7 @@ class Trainer(keras.Model):
         self.discriminator = discriminator and copy_network(discriminator, policy)
         self.feature_extractor = feature_extractor and copy_network(feature_extractor, policy)
         self.ema_decay = ema_decay
+        self.precision = policy
         self.scale_losses = policy == "mixed_float16"
         self.steps_taken = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps_taken")
         self.built = True
@@ -117,7 +122,7 @@ class Trainer(keras.Model):
 
     def _logged_names(self) -> list[str]:
         terms = [*self.losses_of_images, *filter(None, (self.perceptual, self.adversarial))]
-        names = [term.name for term in terms] if len(terms) > 1 else []
+        names = [term.name for term in terms] if len(terms) > 1 or self.perceptual else []
         return [*names, *(("d_loss", "d_real", "d_fake") if self.adversarial else ())]
 
     @property
@@ -144,16 +149,20 @@ class Trainer(keras.Model):
             kwargs.setdefault("shuffle", False)  # streams come shuffled
             return super().fit(x, *args, steps_per_epoch=steps_per_epoch, **kwargs)
         except tf.errors.InvalidArgumentError as error:
-            if NOT_FINITE not in str(error):
+            message = next((said for found, said in STOPS.items() if found in str(error)), None)
+            if message is None:
                 raise
             step = self.step
             batch = f" on {', '.join(patches.files(step))}" if patches is not None else ""
             raise TrainingError(
-                f"{NOT_FINITE} at step {step}{batch}; check these images, or lower the learning rate"
+                f"{message} at step {step}{batch}; check these images, or lower the learning rate"
             ) from None
 
     def train_step(self, data):
         lr, hr, _ = keras.utils.unpack_x_y_sample_weight(data)
+        # Checked before a discriminator's batch statistics could take in what is not finite.
+        with tf.control_dependencies([assert_finite(tf.reduce_sum(lr) + tf.reduce_sum(hr), [])]):
+            lr, hr = tf.identity(lr), tf.identity(hr)
         if self.discriminator is not None:
             advance_spectral_norms(self.discriminator)
         # Both networks learn from one forward pass: neither has changed between their steps.
@@ -256,7 +265,11 @@ def compares_pixels(term: keras.losses.Loss) -> bool:
 
 
 def check_stage(trainer: Trainer, losses, perceptual, adversarial, discriminator_optimizer, without_pixels) -> None:
-    """Refuses networks without their losses, losses without their networks, and a GAN that nothing holds."""
+    """Refuses networks without losses or the reverse, two losses of one name, and a GAN that nothing holds."""
+    names = [term.name for term in (*losses, *filter(None, (perceptual, adversarial)))]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise TrainingError(f"two losses are called {twice[0]!r}; give one another name=")
     for network, loss, words in (
         (trainer.feature_extractor, perceptual, ("feature_extractor", "perceptual")),
         (trainer.discriminator, adversarial, ("discriminator", "adversarial")),

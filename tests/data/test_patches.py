@@ -9,7 +9,7 @@ from PIL import Image
 
 from keras_fsr.data import patches as module
 from keras_fsr.data.folders import Pair
-from keras_fsr.data.patches import Augmentation, Flatness, Patches, decode, load_pair, load_pairs
+from keras_fsr.data.patches import Augmentation, Blur, Flatness, Patches, decode, load_pair, load_pairs
 from keras_fsr.errors import DataError
 
 NO_AUGMENTATION = Augmentation(flip=0.0, flip_vertical=0.0, rotate=0.0)
@@ -324,3 +324,51 @@ def test_hr_images_also_enter_reduced(save_image):
     _, hr = next(iter(patches.dataset()))
     reduced = Image.open(pairs[0].hr).resize((16, 16), Image.Resampling.LANCZOS)
     assert any(np.array_equal(np.rint(patch * 255), np.asarray(reduced)) for patch in hr.numpy())
+
+
+def gaussian(size: int, sigma: float) -> np.ndarray:
+    offsets = np.arange(size) - size // 2
+    taps = np.exp(-(offsets**2) / (2 * sigma**2))
+    return taps / taps.sum()
+
+
+@pytest.mark.parametrize(("size", "sigma"), [(7, 5.0), (3, 0.8)])
+def test_blur_is_a_gaussian_of_its_size(size, sigma):
+    image = np.zeros((15, 15, 3), np.uint8)
+    image[7, 7] = 255
+    expected, half = np.zeros((15, 15)), size // 2
+    expected[7 - half : 8 + half, 7 - half : 8 + half] = 255 * np.outer(gaussian(size, sigma), gaussian(size, sigma))
+    for channel in range(3):
+        np.testing.assert_allclose(Blur(size, sigma)(image)[..., channel], expected, atol=1)
+
+
+def test_blur_keeps_a_plain_image_and_its_type_to_the_edge():
+    image = np.full((9, 11, 3), (10, 200, 255), np.uint8)
+    result = Blur(7, 5.0)(image)
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, image)
+
+
+def test_blur_comes_before_the_reduction_and_leaves_the_original_sharp(save_image):
+    hr = np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)
+    pair, blur = Pair(save_image("hr.png", hr)), Blur(7, 5.0)
+    lr, original = load_pair(pair, 2, blur)
+    np.testing.assert_array_equal(original, hr)
+    expected = Image.fromarray(blur(hr)).resize((10, 12), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(lr, np.asarray(expected))
+    assert lr.std() < 0.5 * load_pair(pair, 2)[0].std()
+
+
+def test_lr_files_that_are_given_are_not_blurred(noise_pairs):
+    for pair in noise_pairs:
+        np.testing.assert_array_equal(load_pair(pair, 2, Blur(7, 5.0))[0], decode(pair.lr))
+
+
+def test_patches_are_of_blurred_images_at_each_size(save_image):
+    hr = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    pairs, options = [Pair(save_image("hr.png", hr))], {"batch_size": 2, "patch_size": 8, "hr_scales": (0.5,)}
+    sharp = Patches(pairs, 2, **options)
+    blurred = Patches(pairs, 2, blur=Blur(7, 5.0), **options)
+    for (sharp_lr, sharp_hr), (lr, hr_patch) in zip(batches(sharp, 3), batches(blurred, 3), strict=True):
+        np.testing.assert_array_equal(sharp_hr, hr_patch)
+        assert (lr.std(axis=(1, 2, 3)) < 0.7 * sharp_lr.std(axis=(1, 2, 3))).all()

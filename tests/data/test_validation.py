@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_fsr.data.folders import Pair
-from keras_fsr.data.patches import load_pair
+from keras_fsr.data.patches import Blur, load_pair
 from keras_fsr.data.validation import smallest_pairs, whole_images
 
 SHAPES = [(8, 12), (4, 4), (12, 8), (4, 20), (8, 4)]  # (height, width); areas 96, 16, 96, 80, 32
@@ -66,3 +66,12 @@ def test_images_are_cut_to_what_a_generator_that_unshuffles_takes(save_image):
     np.testing.assert_allclose(hr[0] * 255, whole_hr[:16, :20], atol=1e-4)
     lr, _ = next(iter(whole_images([Pair(path)], scale=2)))
     assert lr.shape == (1, 8, 10, 3)
+
+
+def test_blur_is_that_of_the_training(pairs):
+    blur = Blur(7, 5.0)
+    for pair, (lr, hr) in zip(pairs, whole_images(pairs, 2, blur).as_numpy_iterator(), strict=True):
+        expected_lr, expected_hr = load_pair(pair, 2, blur)
+        np.testing.assert_allclose(lr[0], expected_lr / 255, atol=1e-6)
+        np.testing.assert_allclose(hr[0], expected_hr / 255, atol=1e-6)
+        assert not np.array_equal(expected_lr, load_pair(pair, 2)[0])

@@ -65,12 +65,17 @@ def test_recipe_of_a_name_alone_is_all_defaults(write_recipe):
         ("name: [a", "is not plain YAML"),
         ("name: a\n\tscale: 4", "is not plain YAML"),
         ("name: a\ngenerator: {name: rrdbb}", "unknown generator 'rrdbb'; did you mean 'rrdb'"),
-        ("name: a\ngenerator: {name: zzz}", "unknown generator 'zzz'; known: edsr, rrdb"),
+        ("name: a\ngenerator: {name: zzz}", "unknown generator 'zzz'; known: edsr, rds, residual_shuffle, rrdb"),
         ("name: a\ngenerator: {options: {num_feature: 8}}", "option 'num_feature'; did you mean 'num_features'"),
         ("name: a\ngenerator: {options: {scale: 2}}", "unknown generator option 'scale'"),
         ("name: a\ngenerator: {name: srcnn, options: {anchor: true}}", "unknown generator option 'anchor'"),
         ("name: a\ntraining: {loss: l2}", "unknown loss 'l2'; did you mean 'l1'"),
-        ("name: a\ntraining: {optimizer: sgd}", "unknown optimizer 'sgd'; known: adam, muon"),
+        ("name: a\ntraining: {optimizer: zzz}", "unknown optimizer 'zzz'; known: adam, sgd, muon"),
+        ("name: a\ntraining: {decay: steps}", "unknown decay 'steps'; did you mean 'step'"),
+        ("name: a\ntraining: {monitor: psnr}", "unknown monitor 'psnr'; did you mean 'val_psnr_y'"),
+        ("name: a\ntraining: {monitor: val_perceptual}", "monitor val_perceptual needs a perceptual section"),
+        ("name: a\ntraining: {loss_weight: 0}", "loss_weight is 0 and there is no other loss"),
+        ("name: a\ntraining: {loss_weight: 0, grid_weight: 1}", "loss_weight is 0 and there is no other loss"),
         ("name: a\ntraining: {steps: 20001}", "steps 20001 is not a multiple of steps_per_epoch 500"),
         ("name: a\ntraining: {steps_per_epoch: 0}", "steps_per_epoch 0 is not at least 1"),
         ("name: a\ntraining: {decay_share: 1.5}", r"decay_share 1.5 is not between 0 and 1"),
@@ -78,6 +83,36 @@ def test_recipe_of_a_name_alone_is_all_defaults(write_recipe):
         ("name: a\nscale: 0", r"scale 0 is not at least 1"),
         ("name: a\ndata: {hr_scales: [0.5, 1.5]}", r"hr_scales \[0.5, 1.5\] are not all between 0 and 1"),
         ("name: a\ndata: {flatness_increase: 0.1}", r"does nothing without a flatness_maximum"),
+        ("name: a\ndata: {blur_size: 4, blur_sigma: 1}", "a blur needs an odd blur_size and a blur_sigma above 0"),
+        ("name: a\ndata: {blur_size: 7}", "a blur needs an odd blur_size and a blur_sigma above 0"),
+        ("name: a\ndata: {blur_size: 7, blur_sigma: -1}", "a blur needs an odd blur_size and a blur_sigma above 0"),
+        ("name: a\nadversarial: {discriminator: unett}", "unknown discriminator 'unett'; did you mean 'unet'"),
+        (
+            "name: a\nadversarial: {discriminator: zzz}",
+            "unknown discriminator 'zzz'; known: compact, skip, unet, vgg",
+        ),
+        (
+            "name: a\nadversarial: {options: {num_feature: 8}}",
+            "unknown discriminator option 'num_feature'; did you mean 'num_features'",
+        ),
+        ("name: a\nadversarial: {options: {form: grouped}}", "unknown discriminator option 'form'"),
+        ("name: a\nadversarial: {loss: relativistc}", "unknown loss 'relativistc'; did you mean 'relativistic'"),
+        ("name: a\nadversarial: {optimizer: lion}", "unknown optimizer 'lion'"),
+        ("name: a\nadversarial: {weights: 1}", "adversarial: unknown key 'weights'; did you mean 'weight'"),
+        ("name: a\nadversarial: 5", "adversarial: is 5, but must be keys and values"),
+        (
+            "name: a\ntraining: {loss_weight: 0}\nadversarial: {}",
+            "adversarial stage with loss_weight 0 .* set adversarial.without_pixels",
+        ),
+        (
+            "name: a\ntraining: {loss_weight: 0}\nadversarial: {}\nperceptual: {}",
+            "adversarial stage with loss_weight 0 .* set adversarial.without_pixels",
+        ),
+        ("name: a\nperceptual: {distance: l3}", "unknown distance 'l3'; did you mean 'l2'"),
+        ("name: a\nperceptual: {taps: {}}", "perceptual taps are empty; name a layer"),
+        ("name: a\nperceptual: {taps: [block1_conv1]}", "taps is .*, but must be of type mapping"),
+        ("name: a\npieapp: {stride: 2.5}", "stride is 2.5, but must be of type int"),
+        ("name: a\nbudget: 5", "budget is 5, but must be of type mapping"),
     ],
 )
 def test_bad_recipe_is_refused_with_its_file_and_the_remedy(text, message, write_recipe):
@@ -86,6 +121,24 @@ def test_bad_recipe_is_refused_with_its_file_and_the_remedy(text, message, write
         load_recipe(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "adversarial: {}",
+        "adversarial: {discriminator: vgg, options: {form: grouped}}",
+        "training: {loss_weight: 0}\nadversarial: {without_pixels: true}",
+        "training: {loss_weight: 0}\nperceptual: {}",
+        "training: {loss_weight: 0}\npieapp: {}",
+        "training: {monitor: val_perceptual}\nperceptual: {}",
+        "training: {monitor: step, decay: step, optimizer: sgd}",
+        "data: {blur_size: 7, blur_sigma: 5}",
+        "data: {blur_sigma: 5}",
+    ],
+)
+def test_possible_recipe_loads(text, write_recipe):
+    assert load_recipe(write_recipe(f"name: a\n{text}")).name == "a"
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
@@ -112,6 +165,88 @@ def test_python_tag_is_refused_and_not_run(write_recipe, tmp_path):
     # The tag does what it says where it is let through.
     yaml.unsafe_load(tag)
     assert trace.exists()
+
+
+@pytest.mark.parametrize("section", ["perceptual", "pieapp", "adversarial"])
+def test_section_is_absent_by_default_and_by_null_and_can_be_switched_on(section, write_recipe):
+    assert getattr(load_recipe(write_recipe("name: a")), section) is None
+    with_section = write_recipe(f"name: a\n{section}: {{weight: 0.25}}")
+    assert getattr(load_recipe(with_section), section).weight == 0.25
+    assert getattr(load_recipe(with_section, [f"{section}=null"]), section) is None
+    # What is switched off comes back with its defaults.
+    again = load_recipe(with_section, [f"{section}=null", f"{section}.weight=2"])
+    assert getattr(again, section) == type(getattr(again, section))(weight=2.0)
+    assert getattr(load_recipe(write_recipe(f"name: a\n{section}:")), section) is None
+
+
+BUDGETED = """
+name: mine
+training: {steps: 100000, learning_rate: 1.0e-4}
+generator: {options: {num_blocks: 23, num_features: 64}}
+adversarial: {weight: 0.5}
+budget:
+  training.steps: 500
+  generator.options: {num_blocks: 2}
+  data.batch_size: 2
+  adversarial.options: {num_features: 16}
+"""
+
+
+def test_budget_replaces_what_it_names_and_is_used_up(write_recipe):
+    path = write_recipe(BUDGETED)
+    recipe = load_recipe(path, budget=True)
+    assert (recipe.training.steps, recipe.data.batch_size) == (500, 2)
+    assert recipe.generator.options == {"num_blocks": 2}
+    assert recipe.adversarial.options == {"num_features": 16}
+    # The rest stays.
+    assert (recipe.training.learning_rate, recipe.adversarial.weight) == (1e-4, 0.5)
+    assert recipe.budget == {}
+    published = load_recipe(path)
+    assert published.training.steps == 100_000
+    assert published.budget["training.steps"] == 500
+
+
+def test_override_wins_over_the_budget(write_recipe):
+    assert load_recipe(write_recipe(BUDGETED), ["training.steps=1000"], budget=True).training.steps == 1000
+
+
+@pytest.mark.parametrize("text", ["", "budget: {}", "budget:"])
+def test_recipe_without_a_budget_says_so(text, write_recipe):
+    path = write_recipe(f"name: a\n{text}")
+    with pytest.raises(RecipeError, match="has no budget block; leave out --budget, or add one") as caught:
+        load_recipe(path, budget=True)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("{training.step: 5}", "training: unknown key 'step'; did you mean 'steps'"),
+        ("{name.first: 5}", "budget name.first: name is a value, not a section"),
+        ("{training.steps: many}", "steps is 'many', but must be of type int"),
+        ("{training.steps: 501}", "steps 501 is not a multiple"),
+    ],
+)
+def test_bad_budget_is_refused(block, message, write_recipe):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(write_recipe(f"name: a\nbudget: {block}"), budget=True)
+
+
+@pytest.mark.parametrize("name", [name for name in list_recipes() if load_recipe(name).budget])
+def test_shipped_budget_loads_and_is_smaller(name):
+    published, small = load_recipe(name), load_recipe(name, budget=True)
+    assert small.training.steps <= 1000 < published.training.steps
+    assert (
+        small.data.batch_size * small.data.patch_size**2 <= published.data.batch_size * published.data.patch_size**2
+    )
+
+
+def test_recipe_with_all_sections_saves_and_loads(write_recipe, tmp_path):
+    text = BUDGETED + "perceptual: {taps: {block1_conv2: 0.1, block3_conv3: 1}}\npieapp: {stride: 6}\n"
+    recipe = load_recipe(write_recipe(text))
+    assert recipe.perceptual.taps == {"block1_conv2": 0.1, "block3_conv3": 1}
+    save_recipe(recipe, tmp_path / "saved.yaml")
+    assert load_recipe(tmp_path / "saved.yaml") == recipe
 
 
 @pytest.mark.parametrize(

@@ -152,8 +152,3 @@ def test_train_on_batch_takes_a_step(patches):
     trainer = compiled()
     trainer.train_on_batch(*next(iter(patches.dataset())))
     assert trainer.step == 1
-
-
-def test_the_adversarial_stage_is_refused_until_it_is_there():
-    with pytest.raises(TrainingError, match="fidelity stage"):
-        Trainer(tiny(), discriminator=tiny())
