@@ -91,8 +91,8 @@ TABLES = {
         ),
         notes=(
             BUDGET,
-            "Both adversarial rows have the paper's losses. ESRGAN's ends in one sub-pixel convolution (the package's "
-            "CPU form), paper A's in convolutions at full size, which is what keeps the grid out of its images.",
+            "Both adversarial rows have the paper's losses. ESRGAN's ends in one sub-pixel convolution (the "
+            "package's CPU form), paper A's in convolutions at full size, which keeps most of the grid out.",
             "VDSR leads in PSNR and takes most time: all of its twenty layers work at full size.",
         ),
     ),
