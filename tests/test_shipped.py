@@ -1,4 +1,4 @@
-"""The shipped model keeps what its card says, on the real faces where they are present."""
+"""The shipped models keep what their cards say, on the real faces where they are present."""
 
 from pathlib import Path
 
@@ -9,14 +9,18 @@ from keras_fsr import pretrained
 from keras_fsr.evaluation import protocol
 from keras_fsr.inference.predictor import Predictor
 
-FACES = Path(__file__).parents[2] / "shared" / "faces" / "test" / "256"
+SHARED = Path(__file__).parents[2] / "shared"
+FACES = SHARED / "faces" / "test" / "256"
+WEIGHTS = SHARED / "weights"
 needs_faces = pytest.mark.skipif(not FACES.is_dir(), reason="the test faces are not here (../shared/faces)")
+needs_weights = pytest.mark.skipif(not WEIGHTS.is_dir(), reason="LPIPS' weights are not here (../shared/weights)")
+each_model = pytest.mark.parametrize("name", pretrained.names())
 
 
 @pytest.fixture(scope="module")
 def summary():
     files = sorted(FACES.glob("*.jpg"))
-    models = {"face_x4": Predictor("face_x4").predict, **protocol.baselines(4)}
+    models = {name: Predictor(name).predict for name in pretrained.names()} | protocol.baselines(4)
     return protocol.summarize(protocol.evaluate(models, files, 4))
 
 
@@ -28,38 +32,66 @@ def test_face_x4_reaches_its_target_on_the_test_faces(summary):
 
 
 @needs_faces
-def test_the_card_tells_the_figures_measured_now(summary):
-    stated = pretrained.card("face_x4").figures["test/256"]["face_x4"]
-    # 0.01 dB: XNNPACK rounds differently from processor to processor.
-    assert stated["psnr_y"] == pytest.approx(summary["face_x4"]["psnr_y"], abs=0.01)
-    assert stated["ssim_y"] == pytest.approx(summary["face_x4"]["ssim_y"], abs=5e-4)
+def test_face_x4_gan_stays_near_and_leaves_no_grid_or_colour_cast(summary):
+    # Targets of the project; the originals have a grid of 1.02, LapSRN 1.67, Upscayl Lite 1.13.
+    assert summary["face_x4_gan"]["psnr_y"] >= summary["face_x4"]["psnr_y"] - 1.5
+    assert summary["face_x4_gan"]["grid"] <= 1.15
+    assert summary["face_x4_gan"]["colour"] < 1
 
 
 @needs_faces
-def test_tflite_and_keras_agree_within_a_fiftieth_of_a_db():
+@needs_weights
+def test_face_x4_gan_looks_closer_than_all_others():
+    from keras_fsr.metrics.lpips import LPIPS
+
+    measure = LPIPS(WEIGHTS)
+    files = sorted(FACES.glob("*.jpg"))[::4]
+    models = {name: Predictor(name).predict for name in ("face_x4_gan", "face_x4")} | protocol.baselines(4)
+    rows = protocol.evaluate(
+        models, files, 4, lpips=lambda *pair: float(measure(*(x[None] / 255.0 for x in pair))[0])
+    )
+    lpips = {name: figures["lpips"] for name, figures in protocol.summarize(rows).items()}
+    assert lpips["face_x4_gan"] <= 0.30 * lpips["bicubic"]
+    assert lpips["face_x4_gan"] < lpips["face_x4"]
+
+
+@needs_faces
+@each_model
+def test_the_card_tells_the_figures_measured_now(name, summary):
+    stated = pretrained.card(name).figures["test/256"][name]
+    # 0.01 dB: XNNPACK rounds differently from processor to processor.
+    assert stated["psnr_y"] == pytest.approx(summary[name]["psnr_y"], abs=0.01)
+    assert stated["ssim_y"] == pytest.approx(summary[name]["ssim_y"], abs=5e-4)
+
+
+@needs_faces
+@each_model
+def test_tflite_and_keras_agree_within_a_twentieth_of_a_db(name):
     files = sorted(FACES.glob("*.jpg"))[::6]
     models = {
-        suffix: Predictor(pretrained.weights("face_x4", suffix), tile=None).predict
-        for suffix in (".tflite", ".keras")
+        suffix: Predictor(pretrained.weights(name, suffix), tile=None).predict for suffix in (".tflite", ".keras")
     }
     means = protocol.summarize(protocol.evaluate(models, files, 4))
-    assert abs(means[".tflite"]["psnr_y"] - means[".keras"]["psnr_y"]) < 0.02
+    # Measured: face_x4 0.013 dB; sharper texture carries more of the activations' rounding.
+    assert abs(means[".tflite"]["psnr_y"] - means[".keras"]["psnr_y"]) < (0.05 if name == "face_x4_gan" else 0.02)
 
 
-def test_the_network_is_the_recipe_s():
+@each_model
+def test_the_network_is_the_recipe_s(name):
     from keras_fsr import generators
     from keras_fsr.training.recipes import load_recipe
 
-    model = generators.load(pretrained.weights("face_x4", ".keras"))
-    card = pretrained.card("face_x4")
+    model = generators.load(pretrained.weights(name, ".keras"))
+    card = pretrained.card(name)
     assert model.count_params() == card.parameters
-    options = load_recipe("face_x4").generator.options
+    options = load_recipe(name).generator.options
     assert {key: model.get_config()[key] for key in options} == dict(options)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
-def test_the_card_is_filled():
-    card = pretrained.card("face_x4")
+@each_model
+def test_the_card_is_filled(name):
+    card = pretrained.card(name)
     assert len(card.description) > 20
     assert card.limits
     assert card.training["commands"]
@@ -73,8 +105,9 @@ def test_files_are_small_enough_to_ship():
     assert sum(sizes) < 60e6
 
 
-def test_flat_images_stay_flat():
-    predictor = Predictor("face_x4")
+@each_model
+def test_flat_images_stay_flat(name):
+    predictor = Predictor(name)
     for level in (0, 64, 128, 255):
         out = predictor.predict(np.full((32, 32, 3), level, np.uint8)).astype(int)
         assert np.abs(out - level).max() <= 3
