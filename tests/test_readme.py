@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+def blocks(language, text=TEXT):
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_the_two_set_up_commands_come_first():
 
 def test_the_upscale_examples_run(workplace):
     lines = [line for line in blocks("sh")[0].splitlines() if line.startswith("keras-fsr")]
-    assert len(lines) == 5
+    assert len(lines) == 7
     for line in lines:
         assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
     assert {"face_x4.jpg", "big.tiff", "sharp"} <= {path.name for path in workplace.iterdir()}
@@ -55,6 +55,17 @@ def test_the_python_examples_run(workplace):
     shutil.rmtree("sharp")
     exec(train, {})
     assert Path("mine.keras").stat().st_size > 1e6
+
+
+def test_the_example_of_the_extractor_runs(monkeypatch):
+    weights = ROOT.parent / "shared" / "weights"
+    if not weights.is_dir():
+        pytest.skip("VGG's weights are not here (../shared/weights)")
+    monkeypatch.setenv("KERAS_FSR_WEIGHTS", str(weights))
+    (example,) = blocks("python", (ROOT / "docs/extractor.md").read_text(encoding="utf-8"))
+    names = {}
+    exec(example, names)
+    assert names["vgg"].taps == list(names["loss"].tap_weights)
 
 
 def test_no_figure_is_left_open():

@@ -12,7 +12,7 @@ import numpy as np
 import keras_fsr
 from keras_fsr.data.folders import list_images
 from keras_fsr.data.patches import Blur
-from keras_fsr.errors import DataError, ModelError
+from keras_fsr.errors import DataError, ModelError, TrainingError
 from keras_fsr.evaluation import protocol
 from keras_fsr.evaluation.sheet import contact_sheet
 from keras_fsr.files import WEIGHTS_VARIABLE, make_folder, whole_file
@@ -49,7 +49,8 @@ def make_table(
         The Markdown.
 
     Raises:
-        DataError: the data lacks the test folder; what training raises.
+        DataError: the data lacks the test folder.
+        TrainingError: a row's run in `out` was made by other settings; and what training raises.
     """
     table = TABLES[name]
     folder = data / table.test
@@ -66,6 +67,7 @@ def make_table(
             models[row.label] = upscaler(trained(table, row, data, run, steps, overrides))
             seconds[row.label] = seconds_of(run)
     files = list_images(folder)
+    progress(f"table {name}: measuring {len(files)} images")
     rows = protocol.evaluate(
         models, files, table.scale, lpips=lpips, before_reduction=Blur(*table.blur) if table.blur else None
     )
@@ -91,10 +93,13 @@ def missing(row: TableRow) -> str:
 def trained(table: Table, row: TableRow, data: Path, run: Path, steps: int, overrides: tuple[str, ...]) -> Path:
     """The row's generator: of its finished run, or of one that is started or resumed now."""
     recipe = row_recipe(table, row, steps, overrides)
+    saved = run / "recipe.yaml"
+    if saved.is_file() and load_recipe(saved) != recipe:
+        raise TrainingError(f"{run}: was made by other settings; give another --out, or remove it")
     finished = run / f"{recipe.name}.keras"
     if finished.is_file():
         return finished
-    return train(recipe, data, run, resume=(run / "recipe.yaml").is_file())
+    return train(recipe, data, run, resume=saved.is_file())
 
 
 def row_recipe(table: Table, row: TableRow, steps: int, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -145,6 +150,7 @@ def markdown(
         cells.append(row.absent or missing(row))
         lines.append("| " + " | ".join(cells) + " |")
     command = f"keras-fsr tables {name} --data FACES --out OUT --steps {steps}"
+    command += " --lpips --weights WEIGHTS" if "lpips" in columns else ""
     lines += ["", *(f"- {note}" for note in table.notes)]
     lines += [
         f"- Measured on the {images} images of `{table.test}` by the project's protocol; "

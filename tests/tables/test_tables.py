@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fsr.errors import DataError
+from keras_fsr.errors import DataError, TrainingError
 from keras_fsr.tables import make
 from keras_fsr.tables.papers import TABLES, Table, TableRow
+from keras_fsr.training.recipes import save_recipe
 
 TOY = (
     "data.patch_size=16",
@@ -79,6 +80,12 @@ def test_a_second_call_trains_nothing_again(toy, faces, tmp_path, monkeypatch):
     assert make.make_table("T", faces, tmp_path, steps=4, progress=lambda _: None, overrides=TOY) == first
 
 
+def test_a_row_of_another_budget_is_refused(toy, faces, tmp_path):
+    make.make_table("T", faces, tmp_path, steps=4, progress=lambda _: None, overrides=TOY)
+    with pytest.raises(TrainingError, match="was made by other settings"):
+        make.make_table("T", faces, tmp_path, steps=8, progress=lambda _: None, overrides=TOY)
+
+
 def test_a_stopped_row_is_resumed(toy, faces, tmp_path, monkeypatch):
     run = tmp_path / "rows" / "T" / LEARNED.key
     calls = []
@@ -86,7 +93,7 @@ def test_a_stopped_row_is_resumed(toy, faces, tmp_path, monkeypatch):
     def stop(recipe, data, out, resume):
         calls.append(resume)
         out.mkdir(parents=True, exist_ok=True)
-        (out / "recipe.yaml").touch()
+        save_recipe(recipe, out / "recipe.yaml")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(make, "train", stop)
