@@ -14,6 +14,7 @@ import csv
 import json
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -24,10 +25,11 @@ from keras_fsr import generators, pretrained
 from keras_fsr.arguments import named_folder
 from keras_fsr.data.folders import list_images
 from keras_fsr.deploy.tflite import export_tflite
+from keras_fsr.errors import DataError
 from keras_fsr.evaluation import protocol
 from keras_fsr.inference.predictor import Predictor
 from keras_fsr.metrics.lpips import LPIPS
-from keras_fsr.training.recipes import load_recipe
+from keras_fsr.training.recipes import Recipe, load_recipe
 
 LIMITS = [
     "Made for clean reductions by 4; blur, noise and JPEG artefacts of the input stay or grow.",
@@ -40,13 +42,19 @@ FIRST_TEST = "test/256"
 def main() -> None:
     arguments = parse()
     recipe = load_recipe(arguments.run / "recipe.yaml")
-    folder = pretrained.FOLDER
+    lpips = LPIPS(arguments.weights) if arguments.weights else None
+    with tempfile.TemporaryDirectory() as folder:  # a failure leaves what was shipped as it is
+        make(recipe, Path(folder), lpips, arguments)
+        for path in Path(folder).iterdir():
+            shutil.move(path, pretrained.FOLDER / path.name)
+
+
+def make(recipe: Recipe, folder: Path, lpips: LPIPS | None, arguments: argparse.Namespace) -> None:
+    """Writes the three files of the model into a folder."""
     keras_file, tflite_file = folder / f"{recipe.name}.keras", folder / f"{recipe.name}.tflite"
     shutil.copyfile(arguments.checkpoint or arguments.run / f"{recipe.name}.keras", keras_file)
     model = generators.load(keras_file)
     export_tflite(model, tflite_file, "dynamic")
-
-    lpips = LPIPS(arguments.weights) if arguments.weights else None
     figures, subgroups = measure(tflite_file, arguments.data, recipe.scale, dict(arguments.results), lpips)
     figures["headline"] = headline(figures[FIRST_TEST][recipe.name])
     card = pretrained.Card(
@@ -117,6 +125,9 @@ def as_batch(image: np.ndarray) -> np.ndarray:
 def match(files: list[Path], folder: Path) -> dict[Path, Path]:
     """Each HR file's result, by its name."""
     by_stem = {path.stem: path for path in list_images(folder)}
+    missing = [file.name for file in files if file.stem not in by_stem]
+    if missing:
+        raise DataError(f"{folder}: has no result for {missing[0]}")
     return {file: by_stem[file.stem] for file in files}
 
 

@@ -70,7 +70,8 @@ class RelativisticAverage(AdversarialLoss):
     """Is a real image more real than the average generated one (ESRGAN, Wang et al., 2018, equations 1 and 2)?
 
     With r = real - mean(fake) and f = fake - mean(real): D: (-log s(r) - log(1 - s(f))) / 2, and G the same with
-    the labels exchanged, so that real images teach the generator too. The averages run over the whole batch.
+    the labels exchanged, so that the generator is measured against real images in both terms. The averages run over
+    the whole batch; gradients pass through them, as in the paper's formulas (its released code holds them).
     """
 
     def generator(self, real, fake):

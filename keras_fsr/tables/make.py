@@ -12,7 +12,7 @@ import numpy as np
 import keras_fsr
 from keras_fsr.data.folders import list_images
 from keras_fsr.data.patches import Blur
-from keras_fsr.errors import DataError, ModelError, TrainingError
+from keras_fsr.errors import DataError, ModelError, RecipeError, TrainingError
 from keras_fsr.evaluation import protocol
 from keras_fsr.evaluation.sheet import contact_sheet
 from keras_fsr.files import WEIGHTS_VARIABLE, make_folder, whole_file
@@ -24,6 +24,7 @@ from keras_fsr.training.run import train
 
 PAPER_FIGURES = {"psnr": ("PSNR", ".2f"), "ssim": ("SSIM", ".4g"), "lpips": ("LPIPS", ".4g")}
 SHEET_FACES, SHEET_SIDE = 3, 256
+EPOCHS = 4  # of every trained row
 
 
 def make_table(
@@ -40,7 +41,7 @@ def make_table(
     Args:
         name: "A", "B", "C" or "D".
         data: folder with the subfolders `train`, `val` and the table's test folder.
-        out: folder for `table_NAME.md`, `.csv` and `.png`, and `rows/NAME/...` with each row's run.
+        out: folder of this data's tables: `table_NAME.md`, `.csv` and `.png`, and `rows/NAME/...` with each row's run.
         steps: of every trained row, a multiple of 4.
         lpips: measures the column LPIPS; left out without it.
         overrides: "section.key=value" for every trained row, after its own.
@@ -52,6 +53,8 @@ def make_table(
         DataError: the data lacks the test folder.
         TrainingError: a row's run in `out` was made by other settings; and what training raises.
     """
+    if steps < EPOCHS or steps % EPOCHS:
+        raise RecipeError(f"{steps} steps are not a multiple of {EPOCHS}")
     table = TABLES[name]
     folder = data / table.test
     if not folder.is_dir():
@@ -109,7 +112,7 @@ def row_recipe(table: Table, row: TableRow, steps: int, overrides: tuple[str, ..
         "data.batch_size=8",
         "data.validation_limit=8",
         f"training.steps={steps}",
-        f"training.steps_per_epoch={steps // 4}",
+        f"training.steps_per_epoch={steps // EPOCHS}",
         "training.monitor=step",
     )
     return load_recipe(row.recipe, (*row.overrides, *equal, *overrides), budget=True)
@@ -196,8 +199,8 @@ def draw_sheet(table: Table, models: Mapping[str, protocol.Upscaler], files: lis
         blurred = Blur(*table.blur)(hr) if table.blur else hr
         lr = protocol.reduce_image(blurred, table.scale)
         images = [middle(model(lr)) for model in models.values()]
-        rows.append(([*models, "original"], [*images, middle(hr)]))
-    contact_sheet([("", images) for _, images in rows], [*models, "original"], path, cell=SHEET_SIDE)
+        rows.append(("", [*images, middle(hr)]))
+    contact_sheet(rows, [*models, "original"], path, cell=SHEET_SIDE)
 
 
 def middle(image: np.ndarray) -> np.ndarray:

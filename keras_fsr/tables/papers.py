@@ -1,7 +1,7 @@
 """What each paper's table says, row by row, and by which recipe the row is trained here.
 
 Figures are as printed in the papers: PSNR in dB, SSIM, LPIPS; others in the paper's own units. They were measured
-on other data, so that only the order of the rows is comparable with ours.
+on other data, so that levels are not comparable with ours.
 """
 
 from collections.abc import Mapping
@@ -49,7 +49,6 @@ class Table:
     patch_size: int  # of every trained row, LR pixels
     notes: tuple[str, ...]
     blur: tuple[int, float] | None = None  # kernel side and sigma before the reduction
-    extra: Mapping[str, str] = field(default_factory=dict)  # paper figure -> why it has no column of ours
 
 
 def baseline(label: str, generator: str, **paper: float) -> TableRow:
@@ -58,8 +57,9 @@ def baseline(label: str, generator: str, **paper: float) -> TableRow:
 
 NOT_TRAINED = "dictionary or forest method, not a network: not trained here"
 BUDGET = (
-    "Every trained row takes the same number of steps of the same batch and patch on the same faces; the papers "
-    "trained for days on other data. Levels are therefore not comparable with the papers', the order of rows is."
+    "Every trained row takes the same number of steps of the same batch and patch on the same faces, which is not "
+    "the same time; the papers trained for days on other data. Levels are not comparable with the papers', and so "
+    "few steps do not settle an order."
 )
 INTERPOLATIONS = (
     TableRow("bicubic", interpolation="bicubic"),
@@ -176,6 +176,7 @@ TABLES = {
         notes=(
             BUDGET,
             "The paper degrades its inputs by a learned model; ours are clean reductions: easier.",
+            "The rows also differ in the adversarial loss (relativistic, 0.005; BCE, 0.1).",
             "Both rows show the up-sampling grid: a perceptual loss on a sub-pixel tail makes it, and after so few "
             "steps no discriminator has ended it. The recipe face_x4_gan shows what does.",
             "Face verification accuracy (98.7 to 98.8 in all of the paper's rows) is not measured here.",

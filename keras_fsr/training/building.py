@@ -75,13 +75,14 @@ def build_discriminator(recipe: Recipe) -> keras.Model:
 def load_start(generator: keras.Model, recipe: Recipe) -> None:
     """Copies the weights of the model to start from, which must be the recipe's generator."""
     start = generators.load(pretrained.find(recipe.start, ".keras"))
-    try:
-        generator.set_weights(start.get_weights())
-    except ValueError as error:
+    own, other = (network.get_config() | {"name": type(network).__name__} for network in (generator, start))
+    different = sorted(key for key in own.keys() | other.keys() if own.get(key) != other.get(key))
+    if different:
         raise TrainingError(
-            f"{recipe.start}: does not fit the generator of {recipe.name} ({first_line(error)}); "
+            f"{recipe.start}: does not fit the generator of {recipe.name} (they differ in {', '.join(different)}); "
             "give the recipe that model's options"
-        ) from None
+        )
+    generator.set_weights(start.get_weights())
 
 
 def build_extractor(settings: PerceptualRecipe) -> keras.Model:

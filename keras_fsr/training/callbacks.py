@@ -34,7 +34,7 @@ class EpochLog(keras.callbacks.Callback):
         """Keeps the rows of the first `epochs` epochs of an earlier stretch."""
         if self.path.is_file():
             with open(self.path, newline="", encoding="utf-8") as file:
-                rows = [{key: number(value) for key, value in row.items()} for row in csv.DictReader(file)]
+                rows = [{k: number(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
             self.rows = [row for row in rows if row["epoch"] <= epochs]
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -49,7 +49,8 @@ class EpochLog(keras.callbacks.Callback):
         }
         self.rows.append(row | {key: float(value) for key, value in (logs or {}).items()})
         with whole_file(self.path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]))
+            # A resume may log other losses than the stretch before it.
+            writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in self.rows for key in row)))
             writer.writeheader()
             writer.writerows(self.rows)
 

@@ -80,12 +80,33 @@ def check_values(recipe: Recipe, where: str) -> None:
         raise RecipeError(f"{where}: hr_scales {list(recipe.data.hr_scales)} are not all between 0 and 1")
     if recipe.data.flatness_increase > 0 and recipe.data.flatness_maximum <= recipe.data.flatness_start:
         raise RecipeError(f"{where}: flatness_increase does nothing without a flatness_maximum above the start")
+    check_weights(recipe, where)
+    if recipe.adversarial and not 0 <= recipe.adversarial.warmup_steps < training.steps:
+        raise RecipeError(
+            f"{where}: warmup_steps {recipe.adversarial.warmup_steps} is not from 0 to below {training.steps}, "
+            "the steps in which the generator learns too"
+        )
+    if training.grid_weight and recipe.scale < 2:
+        raise RecipeError(f"{where}: grid_weight needs a scale of at least 2")
     if not 0 <= training.decay_share <= 1:
         raise RecipeError(f"{where}: decay_share {training.decay_share} is not between 0 and 1")
     if training.monitor == "val_perceptual" and not recipe.perceptual:
         raise RecipeError(f"{where}: monitor val_perceptual needs a perceptual section")
     if recipe.perceptual and not recipe.perceptual.taps:
         raise RecipeError(f"{where}: perceptual taps are empty; name a layer, e.g. block3_conv3: 1.0")
+
+
+def check_weights(recipe: Recipe, where: str) -> None:
+    """Refuses negative weights of losses, which would be rewards."""
+    for section, keys in (
+        (recipe.training, ("loss_weight", "grid_weight", "total_variation_weight")),
+        (recipe.perceptual, ("weight", "style_weight")),
+        (recipe.adversarial, ("weight",)),
+        (recipe.pieapp, ("weight",)),
+    ):
+        for key in keys if section else ():
+            if getattr(section, key) < 0:
+                raise RecipeError(f"{where}: {key} {getattr(section, key)} is below 0")
 
 
 def check_losses(recipe: Recipe, where: str) -> None:

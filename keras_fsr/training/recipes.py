@@ -228,6 +228,9 @@ def convert(hint, value, where: str):
         return build(hint, value, where)
     if typing.get_origin(hint) is tuple and isinstance(value, list):
         return tuple(convert(typing.get_args(hint)[0], item, where) for item in value)
+    if typing.get_origin(hint) is Mapping and isinstance(value, Mapping):
+        of = typing.get_args(hint)[1]
+        return {key: item if of is Any else convert(of, item, f"{where}.{key}") for key, item in value.items()}
     hint = typing.get_origin(hint) or hint
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
         try:

@@ -50,6 +50,9 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     check_pairs(val_pairs, recipe.scale, patch_size=MIN_VALIDATION_SIDE)
 
     trainer = build_trainer(recipe)
+    make_folder(out)
+    if not resume:
+        save_recipe(recipe, out / "recipe.yaml")  # first, so that whatever follows can be resumed
     for name in ("preview", "best", "state"):
         make_folder(out / name)
     state = tf.train.Checkpoint(**everything(trainer))

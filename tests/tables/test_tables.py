@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fsr.errors import DataError, TrainingError
+from keras_fsr.errors import DataError, RecipeError, TrainingError
 from keras_fsr.tables import make
 from keras_fsr.tables.papers import TABLES, Table, TableRow
 from keras_fsr.training.recipes import save_recipe
@@ -107,6 +107,12 @@ def test_a_stopped_row_is_resumed(toy, faces, tmp_path, monkeypatch):
 def test_missing_test_folder_is_named(toy, tmp_path):
     with pytest.raises(DataError, match="test/small"):
         make.make_table("T", tmp_path, tmp_path / "out", steps=4)
+
+
+@pytest.mark.parametrize("steps", [0, 3, 10])
+def test_steps_that_make_no_whole_epochs_are_refused(toy, faces, tmp_path, steps):
+    with pytest.raises(RecipeError, match=f"{steps} steps are not a multiple of 4"):
+        make.make_table("T", faces, tmp_path, steps=steps)
 
 
 def test_pieapp_row_says_what_it_needs(monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """Which epochs are kept as the best, and what the curves of a GAN show."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -77,3 +79,19 @@ def test_curves_of_a_run_whose_first_rows_lack_a_term_are_drawn(tmp_path):
     del rows[0]["val_l1"]
     draw_curves(rows, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").is_file()
+
+
+def test_log_goes_on_with_other_columns(tmp_path):
+    def epoch(number, logs):
+        log = EpochLog(tmp_path / "log.csv")
+        log.set_model(SimpleNamespace(step=5, optimizer=SimpleNamespace(learning_rate=0.1)))
+        log.load(number - 1)
+        log.on_epoch_begin(number - 1)
+        log.on_epoch_end(number - 1, logs)
+        return log.rows
+
+    epoch(1, {"loss": 3.0})
+    epoch(2, {"loss": 2.0, "grid": 0.5})
+    rows = epoch(3, {"grid": 0.25})
+    assert [row.get("loss") for row in rows] == [3, 2, None]
+    assert [row.get("grid") for row in rows] == [None, 0.5, 0.25]

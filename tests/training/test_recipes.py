@@ -308,3 +308,24 @@ def test_saved_recipe_loads_as_an_equal_one(name, overrides, tmp_path):
 def test_recipe_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         load_recipe("face_x4").training.steps = 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("adversarial.warmup_steps=3000", "warmup_steps 3000 is not from 0 to below 3000"),
+        ("adversarial.warmup_steps=-1", "warmup_steps -1 is not from 0"),
+        ("adversarial.weight=-0.1", "weight -0.1 is below 0"),
+        ("training.grid_weight=-1", "grid_weight -1.0 is below 0"),
+        ("perceptual.taps={block1_conv2: much}", "block1_conv2 is 'much', but must be of type float"),
+    ],
+)
+def test_numbers_of_the_adversarial_stage_are_checked(override, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe("face_x4_gan", [override])
+
+
+def test_weights_of_taps_may_be_written_as_powers():
+    assert load_recipe("face_x4_gan", ["perceptual.taps={block1_conv2: 1e-1}"]).perceptual.taps == {
+        "block1_conv2": 0.1
+    }
