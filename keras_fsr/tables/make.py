@@ -41,7 +41,7 @@ def make_table(
     Args:
         name: "A", "B", "C" or "D".
         data: folder with the subfolders `train`, `val` and the table's test folder.
-        out: folder of this data's tables: `table_NAME.md`, `.csv` and `.png`, and `rows/NAME/...` with each row's run.
+        out: folder of this data's tables, `table_NAME.md`, `.csv` and `.png`, and of each row's run, `rows/NAME/...`.
         steps: of every trained row, a multiple of 4.
         lpips: measures the column LPIPS; left out without it.
         overrides: "section.key=value" for every trained row, after its own.
