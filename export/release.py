@@ -19,16 +19,14 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from keras_fsr import generators, pretrained
 from keras_fsr.arguments import named_folder
+from keras_fsr.cli import make_lpips
 from keras_fsr.data.folders import list_images
 from keras_fsr.deploy.tflite import export_tflite
-from keras_fsr.errors import DataError
 from keras_fsr.evaluation import protocol
+from keras_fsr.evaluation.report import read_results
 from keras_fsr.inference.predictor import Predictor
-from keras_fsr.metrics.lpips import LPIPS
 from keras_fsr.training.recipes import Recipe, load_recipe
 
 LIMITS = [
@@ -42,20 +40,20 @@ FIRST_TEST = "test/256"
 def main() -> None:
     arguments = parse()
     recipe = load_recipe(arguments.run / "recipe.yaml")
-    lpips = LPIPS(arguments.weights) if arguments.weights else None
+    lpips = make_lpips(arguments.weights) if arguments.weights else None
     with tempfile.TemporaryDirectory() as folder:  # a failure leaves what was shipped as it is
         make(recipe, Path(folder), lpips, arguments)
         for path in Path(folder).iterdir():
             shutil.move(path, pretrained.FOLDER / path.name)
 
 
-def make(recipe: Recipe, folder: Path, lpips: LPIPS | None, arguments: argparse.Namespace) -> None:
+def make(recipe: Recipe, folder: Path, lpips: protocol.Distance | None, arguments: argparse.Namespace) -> None:
     """Writes the three files of the model into a folder."""
     keras_file, tflite_file = folder / f"{recipe.name}.keras", folder / f"{recipe.name}.tflite"
     shutil.copyfile(arguments.checkpoint or arguments.run / f"{recipe.name}.keras", keras_file)
     model = generators.load(keras_file)
     export_tflite(model, tflite_file, "dynamic")
-    figures, subgroups = measure(tflite_file, arguments.data, recipe.scale, dict(arguments.results), lpips)
+    figures, subgroups = measure(tflite_file, arguments.data, recipe.scale, arguments.results, lpips)
     figures["headline"] = headline(figures[FIRST_TEST][recipe.name])
     card = pretrained.Card(
         name=recipe.name,
@@ -101,34 +99,22 @@ def headline(best: dict[str, float]) -> str:
     return text + (f", LPIPS {best['lpips']:.4f}" if "lpips" in best else "")
 
 
-def measure(model: Path, data: Path, scale: int, results: dict[str, Path], lpips: LPIPS | None) -> tuple[dict, dict]:
+def measure(
+    model: Path, data: Path, scale: int, results: list[tuple[str, Path]], lpips: protocol.Distance | None
+) -> tuple[dict, dict]:
     """Figures of each size folder of the test set, and of each source within it."""
     sources = read_sources(data)
     models = {**protocol.baselines(scale), model.stem: Predictor(model).predict}
-    distance = lpips and (lambda hr, sr: float(lpips(as_batch(hr), as_batch(sr))[0]))
     figures, subgroups = {}, {}
     for folder in sorted((data / "test").iterdir(), key=lambda path: int(path.name)):
         size, files = f"test/{folder.name}", list_images(folder)
-        others = {name: match(files, there) for name, there in results.items()} if size == FIRST_TEST else {}
-        rows = protocol.evaluate(models, files, scale, results=others, lpips=distance)
+        others = read_results(results, folder) if size == FIRST_TEST else {}
+        rows = protocol.evaluate(models, files, scale, results=others, lpips=lpips)
         figures[size] = summary(rows)
         for source in sorted({sources[row.file.resolve()] for row in rows}):
             group = [row for row in rows if sources[row.file.resolve()] == source]
             subgroups[f"{size}, source {source}"] = summary(group)
     return figures, subgroups
-
-
-def as_batch(image: np.ndarray) -> np.ndarray:
-    return image[None].astype("float32") / 255.0
-
-
-def match(files: list[Path], folder: Path) -> dict[Path, Path]:
-    """Each HR file's result, by its name."""
-    by_stem = {path.stem: path for path in list_images(folder)}
-    missing = [file.name for file in files if file.stem not in by_stem]
-    if missing:
-        raise DataError(f"{folder}: has no result for {missing[0]}")
-    return {file: by_stem[file.stem] for file in files}
 
 
 def summary(rows) -> dict:

@@ -217,6 +217,22 @@ def _unit(vector):
     return vector / ops.maximum(ops.norm(vector), 1e-12)
 
 
+def assert_unit_range(images, network: str) -> None:
+    """Stops a run (TensorFlow alone) whose images were left in 0..255 where a network takes RGB in [0, 1].
+
+    By the mean: single values of a young generator may lie anywhere. What is not finite is not this check's to name.
+
+    Raises:
+        InvalidArgumentError: the mean absolute value is above 2.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        mean = tf.reduce_mean(tf.abs(tf.cast(images, tf.float32)))
+        message = f"{network} takes RGB in [0, 1]; divide images in 0..255 by 255 first"
+        tf.debugging.Assert(~(tf.math.is_finite(mean) & (mean > 2.0)), [message])
+
+
 def advance_spectral_norms(network: keras.Model) -> None:
     """One power iteration in every `SpectralConv2D` of a network: what starts a discriminator step."""
     for layer in network.layers:

@@ -11,11 +11,11 @@ import keras
 from keras import layers, ops
 
 from keras_fsr.errors import ModelError
+from keras_fsr.layers import assert_unit_range
 
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # per block, by depth
 FILTERS = (64, 128, 256, 512, 512)
 IMAGENET_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
-HIGHEST_MEAN = 2.0  # single values of a young generator may lie anywhere; the mean of an image in 0..255 is above
 
 
 @keras.saving.register_keras_serializable(package="keras_fsr")
@@ -27,13 +27,7 @@ class CaffeInput(keras.layers.Layer):
     """
 
     def call(self, x):
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
-
-            message = "VGG takes RGB in [0, 1]; divide images in 0..255 by 255 first"
-            mean = tf.reduce_mean(tf.abs(x))
-            # What is not finite is not this check's to name.
-            tf.debugging.Assert(~(tf.math.is_finite(mean) & (mean > HIGHEST_MEAN)), [message])
+        assert_unit_range(x, "VGG")
         return ops.flip(x, axis=-1) * 255.0 - ops.array(IMAGENET_MEAN, x.dtype)
 
     def compute_output_shape(self, input_shape):

@@ -22,6 +22,7 @@ from keras import layers, ops
 
 from keras_fsr.errors import DataError, ModelError
 from keras_fsr.files import WEIGHTS_VARIABLE
+from keras_fsr.layers import assert_unit_range
 from keras_fsr.losses.pixel import WeightedLoss
 from keras_fsr.losses.torch_weights import read_state
 
@@ -36,7 +37,6 @@ FILTERS = (64, 64, 64, 128, 128, 128, 256, 256, 256, 512, 512)
 TAPS = (3, 5, 7, 9, 11)  # convolutions whose maps are compared, height x width of each: 32, 16, 8, 4, 2
 POOLED = (2, 4, 6, 8, 10)  # convolutions before a pooling
 CHANNELS = ("bgr", "rgb")
-HIGHEST_MEAN = 2.0  # single values of a young generator may lie anywhere; the mean of an image in 0..255 is above
 
 
 @keras.saving.register_keras_serializable(package="keras_fsr")
@@ -171,16 +171,13 @@ def check_images(reference, image) -> None:
             raise DataError(
                 f"an image of {width}x{height} is too small for PieAPP; give at least {SIDE} pixels a side"
             )
+    for x in (reference, image):
+        assert_unit_range(x, "PieAPP")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        for x in (reference, image):
-            mean = tf.reduce_mean(tf.abs(tf.cast(x, tf.float32)))
-            message = "PieAPP takes RGB in [0, 1]; divide images in 0..255 by 255 first"
-            # What is not finite is not this check's to name.
-            tf.debugging.Assert(~(tf.math.is_finite(mean) & (mean > HIGHEST_MEAN)), [message])
-            message = f"PieAPP takes images of at least {SIDE} pixels a side"
-            tf.debugging.assert_greater_equal(tf.reduce_min(tf.shape(x)[1:3]), SIDE, message)
+        message = f"PieAPP takes images of at least {SIDE} pixels a side"
+        tf.debugging.assert_greater_equal(tf.reduce_min(tf.shape(image)[1:3]), SIDE, message)
 
 
 def build_network() -> keras.Model:
