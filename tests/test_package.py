@@ -14,7 +14,7 @@ PACKAGE = Path(keras_fsr.__file__).parent
 
 # Each part imports from its own floor or a lower one; those of SIBLINGS not from each other.
 FLOORS = (
-    {"errors", "files", "layers", "pretrained", "quiet", "recipes"},
+    {"errors", "files", "layers", "pretrained", "quiet", "recipes", "settings"},
     {"generators", "discriminators", "extractors"},
     {"losses", "metrics", "degradations", "data"},
     {"training", "inference", "evaluation"},
@@ -86,7 +86,7 @@ def floor_of(part: str) -> int:
 
 def test_reader_of_imports_sees_every_kind():
     # Golden: the import statements of these files.
-    assert imported_parts(Path("training/recipes.py")) == {"errors", "files", "training"}
+    assert imported_parts(Path("training/recipes.py")) == {"errors", "files", "settings", "training"}
     assert imported_parts(Path("generators/rrdb.py")) == {"layers"}
     assert imported_parts(Path("errors.py")) == set()
 

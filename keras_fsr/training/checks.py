@@ -9,8 +9,9 @@ from keras_fsr.errors import RecipeError
 from keras_fsr.losses.adversarial import ADVERSARIAL_LOSSES
 from keras_fsr.losses.perceptual import DISTANCES
 from keras_fsr.losses.pixel import PIXEL_LOSSES
+from keras_fsr.settings import nearest
 from keras_fsr.training.optimizers import DECAYS, OPTIMIZERS
-from keras_fsr.training.recipes import Recipe, nearest
+from keras_fsr.training.recipes import Recipe
 
 MONITORS = ("val_psnr_y", "val_perceptual", "step")
 

@@ -1,9 +1,6 @@
 """Recipes: one YAML file an experiment, read into frozen dataclasses that refuse what they do not know."""
 
 import dataclasses
-import difflib
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +10,7 @@ import yaml
 
 from keras_fsr.errors import RecipeError
 from keras_fsr.files import whole_file
+from keras_fsr.settings import build, read_yaml
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 
@@ -146,13 +144,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = (), budget: bool = 
         path = FOLDER / f"{name}.yaml"
     if not path.is_file():
         raise RecipeError(f"{name}: no such recipe; there are {', '.join(list_recipes())}, or give a .yaml file")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"{path}: is not plain YAML ({reason})") from None
-    if not isinstance(values, dict):
-        raise RecipeError(f"{path}: holds no keys; a recipe starts with 'name: ...'")
+    values = read_yaml(path, "name: ...")
     if budget:
         apply_budget(values, str(path))
     for override in overrides:
@@ -198,51 +190,3 @@ def set_value(values: dict, key: str, value: Any, where: str) -> None:
         if not isinstance(values, dict):
             raise RecipeError(f"{where}: {section} is a value, not a section")
     values[last] = value
-
-
-def build(kind: type, values: Any, where: str):
-    """A dataclass from a mapping, with every key and type checked."""
-    if not isinstance(values, Mapping):
-        raise RecipeError(f"{where}: is {values!r}, but must be keys and values")
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        if key not in hints:
-            raise RecipeError(f"{where}: unknown key {key!r}{nearest(str(key), hints)}")
-    missing = [f.name for f in dataclasses.fields(kind) if f.name not in values and required(f)]
-    if missing:
-        raise RecipeError(f"{where}: lacks the key {missing[0]!r}")
-    return kind(**{key: convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
-
-
-def required(f: dataclasses.Field) -> bool:
-    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-
-
-def convert(hint, value, where: str):
-    """A YAML value as the type of its field; int passes as float, and "1e-3" (a YAML string) too."""
-    if isinstance(hint, types.UnionType):  # of a section that may be absent
-        if value is None:
-            return None
-        hint = typing.get_args(hint)[0]
-    if dataclasses.is_dataclass(hint):
-        return build(hint, value, where)
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(convert(typing.get_args(hint)[0], item, where) for item in value)
-    if typing.get_origin(hint) is Mapping and isinstance(value, Mapping):
-        of = typing.get_args(hint)[1]
-        return {key: item if of is Any else convert(of, item, f"{where}.{key}") for key, item in value.items()}
-    hint = typing.get_origin(hint) or hint
-    if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise RecipeError(f"{where} is {value!r}, but must be of type {hint.__name__.lower()}")
-
-
-def nearest(key: str, known) -> str:
-    """ ", did you mean ...?" with the closest known name, or the list of all."""
-    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

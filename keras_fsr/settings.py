@@ -1,0 +1,80 @@
+"""Settings: frozen dataclasses read from YAML, which refuse what they do not know."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_fsr.errors import RecipeError
+
+
+def read_yaml(path: Path, starts_with: str) -> dict:
+    """The mapping in a YAML file, by the safe loader.
+
+    Raises:
+        RecipeError: not YAML, or no mapping; `starts_with` tells how such a file starts.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise RecipeError(f"{path}: is not plain YAML ({reason})") from None
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: holds no keys; it starts with '{starts_with}'")
+    return values
+
+
+def build(kind: type, values: Any, where: str):
+    """A dataclass from a mapping, with every key and type checked."""
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{where}: is {values!r}, but must be keys and values")
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            raise RecipeError(f"{where}: unknown key {key!r}{nearest(str(key), hints)}")
+    missing = [f.name for f in dataclasses.fields(kind) if f.name not in values and required(f)]
+    if missing:
+        raise RecipeError(f"{where}: lacks the key {missing[0]!r}")
+    return kind(**{key: convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+
+
+def required(f: dataclasses.Field) -> bool:
+    return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+
+
+def convert(hint, value, where: str):
+    """A YAML value as the type of its field; int passes as float, and "1e-3" (a YAML string) too."""
+    if isinstance(hint, types.UnionType):  # of a section that may be absent
+        if value is None:
+            return None
+        hint = typing.get_args(hint)[0]
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, where)
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        kinds = typing.get_args(hint)
+        if kinds[-1] is not ... and len(kinds) != len(value):
+            raise RecipeError(f"{where} is {value!r}, but must be {len(kinds)} values")
+        return tuple(convert(kinds[0], item, where) for item in value)
+    if typing.get_origin(hint) is Mapping and isinstance(value, Mapping):
+        of = typing.get_args(hint)[1]
+        return {key: item if of is Any else convert(of, item, f"{where}.{key}") for key, item in value.items()}
+    hint = typing.get_origin(hint) or hint
+    if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise RecipeError(f"{where} is {value!r}, but must be of type {hint.__name__.lower()}")
+
+
+def nearest(key: str, known) -> str:
+    """ ", did you mean ...?" with the closest known name, or the list of all."""
+    close = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
