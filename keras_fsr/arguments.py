@@ -14,7 +14,17 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"keras-fsr {keras_fsr.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for add in (add_demo, add_upscale, add_train, add_evaluate, add_tables, add_models, add_export):
+    for add in (
+        add_demo,
+        add_upscale,
+        add_train,
+        add_evaluate,
+        add_degrade,
+        add_fit_degradation,
+        add_tables,
+        add_models,
+        add_export,
+    ):
         add(commands)
     return parser
 
@@ -81,6 +91,7 @@ def add_evaluate(commands) -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of HR images")
     parser.add_argument("--scale", type=int, default=4, help="reduction of the HR images (4)")
+    parser.add_argument("--lr-data", type=Path, help="folder of LR images of the same names (default: reduce HR)")
     parser.add_argument(
         "--results",
         action="append",
@@ -94,6 +105,31 @@ def add_evaluate(commands) -> None:
     parser.add_argument("--lpips", action="store_true", help="measure LPIPS too; needs the extra train and weights")
     add_weights(parser)
     parser.add_argument("--report", type=Path, help="folder for figures.csv and sheet.png (default: none)")
+
+
+def add_degrade(commands) -> None:
+    parser = commands.add_parser("degrade", help="make an LR set of a folder of HR images")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="HR images")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder of LR images and their parameters")
+    parser.add_argument(
+        "--model",
+        default="real-esrgan",
+        metavar="DEGRADATION",
+        help="real-esrgan, bsrgan, face, camera, jiang, bicubic, learned, a YAML file, or the .npz of "
+        "fit-degradation (real-esrgan)",
+    )
+    parser.add_argument("--scale", type=positive, default=4, help="HR side / LR side (4)")
+    parser.add_argument("--stages", type=positive, help="of a preset with stages: 1 to 4 (as it has)")
+    parser.add_argument("--seed", type=natural, default=0, help="fixes every parameter and all noise (0)")
+    parser.add_argument("--replay", type=Path, metavar="FILE", help="repeat the degradations.jsonl of another run")
+
+
+def add_fit_degradation(commands) -> None:
+    parser = commands.add_parser("fit-degradation", help="learn a camera's degradation from pairs of images")
+    parser.add_argument("--hq", type=Path, required=True, help="folder of originals")
+    parser.add_argument("--lq", type=Path, required=True, help="folder of what the camera made of them, same names")
+    parser.add_argument("--network", default="degradation_x4", help="shipped degradation model or .keras file")
+    parser.add_argument("-o", "--out", type=Path, required=True, help=".npz file, for degrade --model and recipes")
 
 
 def add_tables(commands) -> None:
@@ -138,6 +174,14 @@ def positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def natural(text: str) -> int:
+    """An argument that is a whole number of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return number
 
 

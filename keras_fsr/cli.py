@@ -18,6 +18,7 @@ EXTRAS = {
     "yaml": "train",
     "litert_quantizer": "train",
     "matplotlib": "train",
+    "scipy": "train",
     "skimage": "demo",
 }
 
@@ -99,14 +100,44 @@ def run_evaluate(arguments) -> None:
     models = make_upscalers(names, arguments.ensemble, arguments.strength, arguments.fidelity_model)
     files = list_images(arguments.data)
     results = report.read_results(arguments.results, arguments.data)
+    make_lr = report.read_lr(arguments.lr_data, arguments.data) if arguments.lr_data else None
     lpips = make_lpips(arguments.weights) if arguments.lpips else None
     if arguments.report:
         make_folder(arguments.report)
     with progress_bar("measuring") as progress:
         rows = protocol.evaluate(
-            {**models, **interpolations}, files, arguments.scale, progress, results=results, lpips=lpips
+            {**models, **interpolations}, files, arguments.scale, progress, results, lpips, make_lr
         )
-    report.show(rows, files, models, arguments.scale, arguments.report)
+    report.show(rows, files, models, arguments.scale, arguments.report, make_lr)
+
+
+def run_degrade(arguments) -> int:
+    from keras_fsr.data.degraded_folder import degrade_folder, replay_folder
+    from keras_fsr.degradations import presets
+    from keras_fsr.degradations.second_order import Degrader
+
+    with progress_bar("degrading") as progress:
+        if arguments.replay:
+            report = replay_folder(arguments.folder, arguments.out, arguments.replay, progress)
+        else:
+            degrade = Degrader(presets.load(arguments.model, arguments.stages), arguments.scale, arguments.seed)
+            report = degrade_folder(arguments.folder, arguments.out, degrade, arguments.model, progress)
+    print(f"{len(report.written)} written, {len(report.failed)} failed; parameters: {report.records}")
+    for _, reason in report.failed:
+        print(f"keras-fsr: failed: {reason}", file=sys.stderr)
+    return 1 if report.failed else 0
+
+
+def run_fit_degradation(arguments) -> None:
+    import_tensorflow()
+    from keras_fsr.data.folders import pair_images
+    from keras_fsr.data.loading import decode
+    from keras_fsr.degradations.learned.transfer import fit_degradation
+
+    pairs = [(decode(pair.hr), decode(pair.lr)) for pair in pair_images(arguments.hq, arguments.lq)]
+    camera = fit_degradation(pairs, arguments.network)
+    camera.save(arguments.out)
+    print(f"{arguments.out}: the camera of {len(pairs)} pairs")
 
 
 def run_tables(arguments) -> None:
@@ -208,6 +239,8 @@ COMMANDS = {
     "upscale": run_upscale,
     "train": run_train,
     "evaluate": run_evaluate,
+    "degrade": run_degrade,
+    "fit-degradation": run_fit_degradation,
     "tables": run_tables,
     "models": run_models,
     "export": run_export,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_fsr.data.patches import decode
+from keras_fsr.data.loading import decode
 from keras_fsr.degradations.classical import Chain
 from keras_fsr.degradations.second_order import Degradation
 from keras_fsr.errors import DataError
@@ -36,7 +36,13 @@ class Camera:
 
 
 def take_pictures(
-    degradation: Degradation, files: Sequence[Path], index: int, scale: int, size: int = 64, count: int = 2, seed: int = 0
+    degradation: Degradation,
+    files: Sequence[Path],
+    index: int,
+    scale: int,
+    size: int = 64,
+    count: int = 2,
+    seed: int = 0,
 ) -> Camera:
     """The `index`-th hidden camera of a seed, and its pictures of `count` different images.
 
@@ -99,7 +105,8 @@ class SameDegradation:
         with ThreadPoolExecutor() as pool:
             self.cameras = list(
                 pool.map(
-                    lambda index: take_pictures(degradation, files, index, scale, size, pictures, seed), range(cameras)
+                    lambda index: take_pictures(degradation, files, index, scale, size, pictures, seed),
+                    range(cameras),
                 )
             )
         self.scale, self.size, self.patch_size, self.batch_size, self.seed = scale, size, patch_size, batch_size, seed
@@ -114,10 +121,14 @@ class SameDegradation:
         patches = []
         for picture in rng.choice(len(camera.lq), 2, replace=False):
             y, x = rng.integers((self.size - self.patch_size) // GRID + 1, size=2) * GRID
-            high = slice(y * self.scale, (y + self.patch_size) * self.scale), slice(
-                x * self.scale, (x + self.patch_size) * self.scale
+            high = (
+                slice(y * self.scale, (y + self.patch_size) * self.scale),
+                slice(x * self.scale, (x + self.patch_size) * self.scale),
             )
-            patches += [camera.hq[picture][high], camera.lq[picture][y : y + self.patch_size, x : x + self.patch_size]]
+            patches += [
+                camera.hq[picture][high],
+                camera.lq[picture][y : y + self.patch_size, x : x + self.patch_size],
+            ]
         return patches
 
     def dataset(self, first_step: int = 0) -> tf.data.Dataset:

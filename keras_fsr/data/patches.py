@@ -4,20 +4,18 @@ Every random choice is drawn statelessly from (seed, index of the patch), so tha
 a training can stop after any step and go on as if it had not.
 """
 
-import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
 
-from keras_fsr.data.folders import Pair, check_pairs, image_size
-from keras_fsr.errors import DataError
+from keras_fsr.data.folders import Pair, check_pairs
+from keras_fsr.data.loading import cut_to_multiple, load_pairs, reduce, shrink
+from keras_fsr.degradations.second_order import Degrader
 
-MAX_CACHE_BYTES = 4 * 2**30  # decoded; putting all into one tensor takes about three times as much for a moment
+CONTEXT = 8  # LR pixels
 
 
 @dataclass(frozen=True)
@@ -51,17 +49,6 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Blur:
-    """Gaussian blur of an HR image before its reduction: kernel side (odd) and standard deviation in HR pixels."""
-
-    size: int
-    sigma: float
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(image, (self.size, self.size), self.sigma, borderType=cv2.BORDER_REFLECT)
-
-
-@dataclass(frozen=True)
 class Patches:
     """Batches of random patches from image pairs held in memory.
 
@@ -73,7 +60,9 @@ class Patches:
         crops_per_image: patches an epoch draws from each image.
         hr_scales: each HR image without an LR file also enters reduced by these factors (below 1), so that faces
             are seen at more sizes; sizes too small for a patch are left out.
-        blur: what happens to HR images without an LR file before they are reduced.
+        degrade: makes the LR of HR images without an LR file; by default they are reduced by Pillow's bicubic.
+        copies: of each image that are degraded whole, at the start; they take turns. 0 degrades each patch anew,
+            with its surroundings: no two are alike, but it costs time in every step.
         flatness: refusal of flat patches.
         augmentation: flips and turns.
         seed: fixes all batches.
@@ -88,24 +77,41 @@ class Patches:
     patch_size: int = 32
     crops_per_image: int = 1
     hr_scales: tuple[float, ...] = ()
-    blur: Blur | None = None
+    degrade: Degrader | None = None
+    copies: int = 1
     flatness: Flatness = field(default_factory=Flatness)
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
 
     def __post_init__(self):
         check_pairs(self.pairs, self.scale, self.patch_size)
-        images = load_pairs(self.pairs, self.scale, self.blur)
+        whole = self.degrade if self.copies else None
+        images = load_pairs(self.pairs, self.scale, whole)
         names = [str(pair.hr) for pair in self.pairs]
+        given = [pair.lr is not None for pair in self.pairs]
         for factor in self.hr_scales:
             for pair, (_, hr) in zip(self.pairs, images[: len(self.pairs)], strict=True):
                 if pair.lr is None and min(hr.shape[:2]) * factor >= self.patch_size * self.scale:
                     smaller = cut_to_multiple(shrink(hr, factor), self.scale)
-                    images.append((reduce(smaller, self.scale, self.blur), smaller))
+                    images.append((reduce(smaller, self.scale, whole, len(images)), smaller))
                     names.append(str(pair.hr))
+                    given.append(False)
         object.__setattr__(self, "_names", names)
-        object.__setattr__(self, "_lr", PixelStore([lr for lr, _ in images]))
+        object.__setattr__(self, "_given", given)
         object.__setattr__(self, "_hr", PixelStore([hr for _, hr in images]))
+        object.__setattr__(self, "_lr", [PixelStore([lr for lr, _ in images])])
+        for copy in range(1, self.copies if self.degrade else 1):
+            self._lr.append(PixelStore(self._copy(copy, images)))
+
+    def _copy(self, copy: int, images) -> list[np.ndarray]:
+        """Another degraded LR image of each image, or the file that was given."""
+        with ThreadPoolExecutor() as pool:
+            return list(
+                pool.map(
+                    lambda i: images[i][0] if self._given[i] else self.degrade(images[i][1], i, copy),
+                    range(len(images)),
+                )
+            )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -132,13 +138,16 @@ class Patches:
 
     def _image_of(self, index):
         """Image of the index-th patch: each pass over the images is a fresh permutation."""
-        count = len(self._names)
-        # A pass is cut to whole batches, so that no batch meets an image in two passes.
-        usable = max(count // self.batch_size * self.batch_size, min(count, self.batch_size))
+        count, usable = len(self._names), self._images_a_pass()
         order = tf.random.experimental.stateless_shuffle(
             tf.range(count), seed=tf.stack([tf.constant(self.seed, tf.int64), index // usable])
         )
         return order[index % usable]
+
+    def _images_a_pass(self) -> int:
+        """A pass is cut to whole batches, so that no batch meets an image in two passes."""
+        count = len(self._names)
+        return max(count // self.batch_size * self.batch_size, min(count, self.batch_size))
 
     def _sample(self, index):
         """One augmented patch pair; `index` counts patches from the start of the training."""
@@ -146,15 +155,45 @@ class Patches:
         threshold = self.flatness.threshold(index // self.batch_size)
         y, x = self._corner(image, index, threshold)
         size = self.patch_size
-        lr = self._lr.crop(image, y, x, size)
+        if self.degrade and not self.copies:
+            lr = tf.numpy_function(self._degrade_patch, [index, image, y, x], tf.uint8, stateful=False)
+            lr = tf.ensure_shape(lr, (size, size, 3))
+        else:
+            lr = self._lr_patch(index, image, y, x)
         hr = self._hr.crop(image, y * self.scale, x * self.scale, size * self.scale)
         lr, hr = augment(lr, hr, self.augmentation, self._seed(index, 1))
         return to_float(lr, size), to_float(hr, size * self.scale)
 
+    def _lr_patch(self, index, image, y, x):
+        """From the copy whose turn it is in this pass over the images."""
+        if len(self._lr) == 1:
+            return self._lr[0].crop(image, y, x, self.patch_size)
+        turn = tf.cast(index // self._images_a_pass() % len(self._lr), tf.int32)
+        crops = [lambda store=store: store.crop(image, y, x, self.patch_size) for store in self._lr]
+        return tf.switch_case(turn, crops)
+
+    def _degrade_patch(self, index, image, y, x) -> np.ndarray:
+        """An LR patch made of HR pixels and up to CONTEXT LR pixels around them, which filters and JPEG see, too.
+
+        The surroundings are larger on one side than on the other, so that the blocks of JPEG lie anywhere.
+        """
+        if self._given[image]:
+            return self._lr[0].view(image)[y : y + self.patch_size, x : x + self.patch_size]
+        hr = self._hr.view(image)
+        shift = np.random.default_rng([self.seed, 2, index]).integers(2 * CONTEXT + 1, size=2)
+        window, inside = [], []
+        for corner, before, side in zip((y, x), shift, hr.shape[:2], strict=True):
+            first = max(corner - before, 0)
+            last = min(corner - before + self.patch_size + 2 * CONTEXT, side // self.scale)
+            window.append(slice(first * self.scale, last * self.scale))
+            inside.append(slice(corner - first, corner - first + self.patch_size))
+        return self.degrade(hr[tuple(window)], index)[tuple(inside)]
+
     def _corner(self, image, index, threshold):
         """LR corner (y, x): the first candidate that passes the flatness threshold, else the liveliest."""
         count = self.flatness.candidates if max(self.flatness.maximum, self.flatness.start) > 0 else 1
-        limits = self._lr.sizes(image) - self.patch_size + 1
+        lr = self._lr[0]
+        limits = lr.sizes(image) - self.patch_size + 1
         draws = tf.random.stateless_uniform((count, 2), self._seed(index, 0))
         corners = tf.cast(draws * tf.cast(limits, tf.float32), tf.int32)
         corners = tf.minimum(corners, limits - 1)
@@ -162,7 +201,7 @@ class Patches:
             return corners[0, 0], corners[0, 1]
         deviations = tf.map_fn(
             lambda corner: tf.math.reduce_std(
-                tf.cast(self._lr.crop(image, corner[0], corner[1], self.patch_size), tf.float32) / 255.0
+                tf.cast(lr.crop(image, corner[0], corner[1], self.patch_size), tf.float32) / 255.0
             ),
             corners,
             fn_output_signature=tf.float32,
@@ -189,6 +228,12 @@ class PixelStore:
         self._offsets = tf.constant(np.cumsum([0, *areas[:-1]]), tf.int64)
         self._sizes = tf.constant([image.shape[:2] for image in images], tf.int32)
         self._flat = tf.constant(flat)
+        self._views = np.split(self._flat.numpy(), np.cumsum(areas[:-1]))
+        self._views = [view.reshape(image.shape) for view, image in zip(self._views, images, strict=True)]
+
+    def view(self, image: int) -> np.ndarray:
+        """The (H, W, 3) uint8 pixels of an image, in NumPy; read alone."""
+        return self._views[image]
 
     def sizes(self, image):
         """(height, width) of an image, int32."""
@@ -219,53 +264,3 @@ def augment(lr, hr, augmentation: Augmentation, seed):
 def to_float(patch, size: int):
     """uint8 0..255 -> float32 0..1, with the static shape that turning by a random angle loses."""
     return tf.ensure_shape(tf.cast(patch, tf.float32) / 255.0, (size, size, 3))
-
-
-def load_pairs(pairs: Sequence[Pair], scale: int, blur: Blur | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Decodes all pairs, (LR, HR) uint8 each; LR is HR reduced by PIL's bicubic where no file is given.
-
-    Raises:
-        DataError: an image is damaged, or all together are too large for the memory.
-    """
-    needed = sum(3 * math.prod(image_size(pair.hr)) for pair in pairs) * (1 + 1 / scale**2)
-    if needed > MAX_CACHE_BYTES:
-        raise DataError(
-            f"{len(pairs)} images need more than {MAX_CACHE_BYTES / 2**30:.0f} GiB decoded ({needed / 2**30:.1f}); "
-            f"train on fewer or smaller ones"
-        )
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda pair: load_pair(pair, scale, blur), pairs))
-
-
-def load_pair(pair: Pair, scale: int, blur: Blur | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(LR, HR) uint8 arrays of one pair; HR is cut to a multiple of the scale."""
-    hr = cut_to_multiple(decode(pair.hr), scale)
-    return (reduce(hr, scale, blur) if pair.lr is None else decode(pair.lr)), hr
-
-
-def cut_to_multiple(hr: np.ndarray, scale: int) -> np.ndarray:
-    """An (H, W, 3) image without the last rows and columns that exceed a multiple of the scale."""
-    height, width = (side // scale * scale for side in hr.shape[:2])
-    return np.ascontiguousarray(hr[:height, :width])
-
-
-def reduce(hr: np.ndarray, scale: int, blur: Blur | None = None) -> np.ndarray:
-    """LR of an (H, W, 3) uint8 image whose sides are multiples of the scale, by PIL's bicubic reduction."""
-    hr = blur(hr) if blur else hr
-    size = (hr.shape[1] // scale, hr.shape[0] // scale)
-    return np.asarray(Image.fromarray(hr).resize(size, Image.Resampling.BICUBIC))
-
-
-def shrink(hr: np.ndarray, factor: float) -> np.ndarray:
-    """An (H, W, 3) uint8 image with its sides times the factor, by Lanczos: sharp, as originals are."""
-    height, width = (max(round(side * factor), 1) for side in hr.shape[:2])
-    return np.asarray(Image.fromarray(hr).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def decode(path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB pixels of a file."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: is damaged ({error}); replace or remove it") from error

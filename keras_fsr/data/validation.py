@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fsr.data.folders import Pair, image_size
-from keras_fsr.data.patches import Blur, load_pairs
+from keras_fsr.data.loading import load_pairs
+from keras_fsr.degradations.second_order import Degrader
 
 
 def smallest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -18,12 +19,12 @@ def smallest_pairs(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return [pairs[i] for i in chosen]
 
 
-def whole_images(pairs: Sequence[Pair], scale: int, blur: Blur | None = None) -> tf.data.Dataset:
+def whole_images(pairs: Sequence[Pair], scale: int, degrade: Degrader | None = None) -> tf.data.Dataset:
     """Batches of one image: LR (1, H, W, 3) and HR (1, H * scale, W * scale, 3), float32 in [0, 1].
 
     Images are cut to sides that every generator takes: RRDB unshuffles by 4 at x1 and by 2 at x2.
     """
-    images = [cut(lr, hr, scale) for lr, hr in load_pairs(pairs, scale, blur)]
+    images = [cut(lr, hr, scale) for lr, hr in load_pairs(pairs, scale, degrade)]
 
     def generate():
         for lr, hr in images:

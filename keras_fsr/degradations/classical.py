@@ -181,7 +181,8 @@ class Chain:
         """The same degradation with other noise, as the next picture of a camera has."""
         rng = np.random.default_rng(seed)
         steps = [
-            dataclasses.replace(step, seed=draw_seed(rng)) if hasattr(step, "seed") else step for step in self.steps
+            dataclasses.replace(step, seed=draw_seed(rng)) if getattr(step, "seed", None) is not None else step
+            for step in self.steps
         ]
         return Chain(tuple(steps))
 
@@ -201,10 +202,19 @@ class Chain:
             values = dict(values)
             name = values.pop("step", None)
             try:
-                made.append(STEPS[name](**{key: to_tuple(value) for key, value in values.items()}))
+                made.append(find_step(name)(**{key: to_tuple(value) for key, value in values.items()}))
             except (KeyError, TypeError) as error:
                 raise DataError(f"degradation step {name!r} with {values} is not known ({error})") from None
         return cls(tuple(made))
+
+
+def find_step(name: str) -> type:
+    """The class of a step by its name (KeyError if there is none)."""
+    if name == "Learned":  # whose network is loaded when it is called
+        from keras_fsr.degradations.learned.transfer import Learned
+
+        return Learned
+    return STEPS[name]
 
 
 def draw_seed(rng: np.random.Generator) -> int:

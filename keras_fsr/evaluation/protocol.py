@@ -8,9 +8,7 @@ have enlarged are measured in the same run, by the same code.
 Light install only, NumPy, Pillow, OpenCV: LPIPS comes in as a function.
 """
 
-import csv
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,6 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from keras_fsr.errors import DataError, ModelError
-from keras_fsr.files import whole_file
 from keras_fsr.metrics.colour import colour_drift, largest_drift
 from keras_fsr.metrics.fidelity import METRICS, fidelity
 from keras_fsr.metrics.grid import grid_of_peaks, grid_peaks
@@ -32,6 +29,9 @@ METHODS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANC
 
 Distance = Callable[[np.ndarray, np.ndarray], float]
 """HR and SR, ``(H, W, 3)`` uint8 -> how unlike they look, e.g. by LPIPS."""
+
+MakeLR = Callable[[Path, np.ndarray], np.ndarray]
+"""HR file and its pixels, cut to a multiple of the scale -> its LR, ``(H / scale, W / scale, 3)`` uint8."""
 
 COLUMNS = {  # key of a summary -> heading and format of its column
     "psnr_y": ("PSNR-Y", ".2f"),
@@ -127,6 +127,19 @@ def baselines(scale: int) -> dict[str, Upscaler]:
     return {name: upscaler(resampling) for name, resampling in METHODS.items()}
 
 
+def check_lr(lr: np.ndarray, hr: np.ndarray, scale: int) -> None:
+    """Refuses an LR image that is not exactly `scale` times smaller than its HR.
+
+    Raises:
+        DataError: it is not.
+    """
+    if (lr.shape[0] * scale, lr.shape[1] * scale) != hr.shape[:2]:
+        raise DataError(
+            f"its LR has {lr.shape[1]}x{lr.shape[0]} pixels, {hr.shape[1]}x{hr.shape[0]} by {scale} are wanted; "
+            "give LR images of exactly that size"
+        )
+
+
 def upscale_checked(name: str, model: Upscaler, lr: np.ndarray, scale: int) -> np.ndarray:
     """Run one model on an LR and check that its SR is uint8 and ``scale`` times as large.
 
@@ -150,7 +163,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     results: Mapping[str, Mapping[Path, Path]] | None = None,
     lpips: Distance | None = None,
-    before_reduction: Callable[[np.ndarray], np.ndarray] | None = None,
+    make_lr: MakeLR | None = None,
 ) -> list[Row]:
     """Measure models on image files.
 
@@ -161,8 +174,8 @@ def evaluate(
         progress: called with (images done, images in all) after each image.
         results: name -> HR file -> the file that someone's model made of its LR.
         lpips: measures `Row.lpips`, which is NaN without it.
-        before_reduction: what happens to the HR before it is reduced, ``(H, W, 3)`` uint8 in and out, where a paper
-            has its own way to make the LR; a table must name it.
+        make_lr: the LR of an HR file and its pixels, cut to a multiple of the scale, where it is not `reduce_image`;
+            a table must say how it was made.
 
     Returns:
         One row per image and model, image by image, models in their order and results after them.
@@ -181,7 +194,7 @@ def evaluate(
         raise DataError(f"{min(twice)} is both a model and a folder of results; name the results otherwise")
     rows = []
     for done, file in enumerate(files, start=1):
-        rows += _measure(models, results, Path(file), scale, lpips, before_reduction)
+        rows += _measure(models, results, Path(file), scale, lpips, make_lr)
         if progress:
             progress(done, len(files))
     return rows
@@ -224,48 +237,19 @@ def format_table(summary: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write one line per image and model, files named relative to the folder they share.
-
-    Columns for LPIPS, the grid of the single image and the drift in red, green and blue, where any row has them.
-
-    Raises:
-        DataError: there are no rows.
-        OutputError: the file cannot be written.
-    """
-    if not rows:
-        raise DataError(f"{path}: no rows to write; measure at least one image")
-    folder = os.path.commonpath([row.file.absolute().parent for row in rows])
-    table = [_figures(row) for row in rows]
-    keys = [key for key in table[0] if not all(math.isnan(figures[key]) for figures in table)]
-
-    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["file", "model", *keys])
-        for row, figures in zip(rows, table, strict=True):
-            name = row.file.absolute().relative_to(folder).as_posix()
-            cells = ["" if math.isnan(figures[key]) else round(figures[key], 6) for key in keys]
-            writer.writerow([name, row.model, *cells])
-
-
-def _figures(row: Row) -> dict[str, float]:
-    """The cells of a row in the CSV."""
-    drift = dict(zip(("drift_red", "drift_green", "drift_blue"), row.drift, strict=True))
-    return {key: getattr(row, key) for key in (*METRICS, "lpips", "grid")} | drift
-
-
 def _measure(
     models: Mapping[str, Upscaler],
     results: Mapping[str, Mapping[Path, Path]],
     file: Path,
     scale: int,
     lpips: Distance | None,
-    before_reduction: Callable[[np.ndarray], np.ndarray] | None,
+    make_lr: MakeLR | None,
 ) -> list[Row]:
     hr = load_rgb(file)
     try:
         hr = crop_to_multiple(hr, scale)
-        lr = reduce_image(before_reduction(hr) if before_reduction else hr, scale)
+        lr = make_lr(file, hr) if make_lr else reduce_image(hr, scale)
+        check_lr(lr, hr, scale)
         enlarged = {name: upscale_checked(name, model, lr, scale) for name, model in models.items()}
         enlarged |= {name: _load_result(name, paths, file, hr.shape) for name, paths in results.items()}
         return [

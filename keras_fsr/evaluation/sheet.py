@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from keras_fsr.errors import DataError
 from keras_fsr.evaluation.protocol import (
+    MakeLR,
     Row,
     Upscaler,
     baselines,
@@ -105,7 +106,11 @@ def pick_files(rows: Sequence[Row], model: str, baseline: str = _BASELINE) -> li
 
 
 def evaluation_sheet(
-    rows: Sequence[Row], models: Mapping[str, Upscaler], scale: int, path: Path | None = None
+    rows: Sequence[Row],
+    models: Mapping[str, Upscaler],
+    scale: int,
+    path: Path | None = None,
+    make_lr: MakeLR | None = None,
 ) -> Image.Image:
     """Draw input, bicubic, model and original of the files chosen by `pick_files`, with PSNR-Y and SSIM-Y.
 
@@ -114,6 +119,7 @@ def evaluation_sheet(
         models: name -> upscaler; the first that is no interpolation of the protocol is drawn.
         scale: the super-resolution factor.
         path: where to save the sheet as PNG, if anywhere.
+        make_lr: as of `evaluate`.
 
     Raises:
         DataError: there is no such model, rows are missing, or a file cannot be read any more.
@@ -128,7 +134,7 @@ def evaluation_sheet(
     drawn: list[SheetRow] = []
     for label, file in pick_files(rows, name):
         hr = crop_to_multiple(load_rgb(file), scale)
-        lr = reduce_image(hr, scale)
+        lr = make_lr(file, hr) if make_lr else reduce_image(hr, scale)
         before, after = measured[file, _BASELINE], measured[file, name]
         captions = [
             f"{label}: {_gain(after.psnr_y, before.psnr_y):+.2f} dB",

@@ -11,7 +11,8 @@ import numpy as np
 
 import keras_fsr
 from keras_fsr.data.folders import list_images
-from keras_fsr.data.patches import Blur
+from keras_fsr.degradations import presets
+from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DataError, ModelError, RecipeError, TrainingError
 from keras_fsr.evaluation import protocol
 from keras_fsr.evaluation.sheet import contact_sheet
@@ -71,9 +72,7 @@ def make_table(
             seconds[row.label] = seconds_of(run)
     files = list_images(folder)
     progress(f"table {name}: measuring {len(files)} images")
-    rows = protocol.evaluate(
-        models, files, table.scale, lpips=lpips, before_reduction=Blur(*table.blur) if table.blur else None
-    )
+    rows = protocol.evaluate(models, files, table.scale, lpips=lpips, make_lr=make_lr(table))
     summary = protocol.summarize(rows)
     text = markdown(table, summary, seconds, name, steps, len(files))
     write_csv(table, summary, seconds, out / f"table_{name}.csv")
@@ -196,11 +195,18 @@ def draw_sheet(table: Table, models: Mapping[str, protocol.Upscaler], files: lis
     rows = []
     for file in chosen:
         hr = protocol.crop_to_multiple(protocol.load_rgb(file), table.scale)
-        blurred = Blur(*table.blur)(hr) if table.blur else hr
-        lr = protocol.reduce_image(blurred, table.scale)
+        lr = make_lr(table)(file, hr)
         images = [middle(model(lr)) for model in models.values()]
         rows.append(("", [*images, middle(hr)]))
     contact_sheet(rows, [*models, "original"], path, cell=SHEET_SIDE)
+
+
+def make_lr(table: Table) -> Callable[[Path, np.ndarray], np.ndarray]:
+    """How the table's LR images are made."""
+    if not table.degradation:
+        return lambda file, hr: protocol.reduce_image(hr, table.scale)
+    degrade = Degrader(presets.load(table.degradation), table.scale)
+    return lambda file, hr: degrade(hr, 0)
 
 
 def middle(image: np.ndarray) -> np.ndarray:

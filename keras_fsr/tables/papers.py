@@ -48,7 +48,7 @@ class Table:
     test: str  # subfolder of the data that is measured
     patch_size: int  # of every trained row, LR pixels
     notes: tuple[str, ...]
-    blur: tuple[int, float] | None = None  # kernel side and sigma before the reduction
+    degradation: str = ""  # preset that makes the LR; Pillow's bicubic without
 
 
 def baseline(label: str, generator: str, **paper: float) -> TableRow:
@@ -128,7 +128,7 @@ TABLES = {
         columns=("psnr_y", "ssim_y", "psnr_rgb", "lpips", "colour"),
         test="test/1024",
         patch_size=64,
-        blur=(7, 5.0),
+        degradation="jiang",
         rows=(
             *INTERPOLATIONS,
             TableRow("as published (GAN loss alone)", {"psnr": 25.66}, "residual_shuffle_x2"),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_fsr import discriminators, generators
+from keras_fsr.degradations import presets
 from keras_fsr.errors import RecipeError
 from keras_fsr.losses.adversarial import ADVERSARIAL_LOSSES
 from keras_fsr.losses.perceptual import DISTANCES
@@ -73,10 +74,7 @@ def check_values(recipe: Recipe, where: str) -> None:
         raise RecipeError(
             f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"
         )
-    if recipe.data.blur_size and (
-        recipe.data.blur_size < 0 or recipe.data.blur_size % 2 == 0 or recipe.data.blur_sigma <= 0
-    ):
-        raise RecipeError(f"{where}: a blur needs an odd blur_size and a blur_sigma above 0")
+    check_degradation(recipe, where)
     if not all(0 < factor < 1 for factor in recipe.data.hr_scales):
         raise RecipeError(f"{where}: hr_scales {list(recipe.data.hr_scales)} are not all between 0 and 1")
     if recipe.data.flatness_increase > 0 and recipe.data.flatness_maximum <= recipe.data.flatness_start:
@@ -95,6 +93,18 @@ def check_values(recipe: Recipe, where: str) -> None:
         raise RecipeError(f"{where}: monitor val_perceptual needs a perceptual section")
     if recipe.perceptual and not recipe.perceptual.taps:
         raise RecipeError(f"{where}: perceptual taps are empty; name a layer, e.g. block3_conv3: 1.0")
+
+
+def check_degradation(recipe: Recipe, where: str) -> None:
+    """Refuses degradations that do not exist or are never drawn."""
+    settings = recipe.degradation
+    if settings is None:
+        return
+    if not settings.presets or min(settings.presets.values()) <= 0:
+        raise RecipeError(f"{where}: degradation.presets name no degradation with a share above 0")
+    if settings.copies < 0:
+        raise RecipeError(f"{where}: degradation.copies {settings.copies} is below 0")
+    presets.mixture(settings.presets)
 
 
 def check_weights(recipe: Recipe, where: str) -> None:

@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 
 from keras_fsr.data.degraded import SameDegradation
-from keras_fsr.degradations.learned.losses import BandEnergy, OtherDegradation, SameDegradation as SameOmega
+from keras_fsr.degradations.learned.losses import BandEnergy, OtherOmega, SameOmega
+from keras_fsr.degradations.learned.network import DegradationTransfer
 from keras_fsr.degradations.learned.synnet import noise_channels
-from keras_fsr.degradations.learned.transfer import DegradationTransfer
 from keras_fsr.errors import TrainingError
 from keras_fsr.layers import advance_spectral_norms
 from keras_fsr.losses.adversarial import AdversarialLoss
@@ -68,7 +68,7 @@ class DegradationTrainer(keras.Model):
         pixel: keras.losses.Loss | None = None,
         bands: BandEnergy | None = None,
         same: SameOmega | None = None,
-        other: OtherDegradation | None = None,
+        other: OtherOmega | None = None,
         perceptual: Perceptual | None = None,
         adversarial: AdversarialLoss | None = None,
         discriminator_optimizer: keras.optimizers.Optimizer | None = None,
@@ -83,7 +83,7 @@ class DegradationTrainer(keras.Model):
         kwargs.setdefault("jit_compile", False)
         super().compile(optimizer=optimizer, loss=None, metrics=metrics, **kwargs)
         self.pixel, self.bands = pixel or L1(1.0), bands or BandEnergy(0.01)
-        self.same, self.other = same or SameOmega(0.01), other or OtherDegradation(0.01)
+        self.same, self.other = same or SameOmega(0.01), other or OtherOmega(0.01)
         self.perceptual, self.adversarial = perceptual, adversarial
         self.discriminator_optimizer = discriminator_optimizer
         self.optimizer.build(self.learner.trainable_variables)

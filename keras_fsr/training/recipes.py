@@ -29,8 +29,6 @@ class DataRecipe:
 
     batch_size: int = 16
     patch_size: int = 32  # LR pixels
-    blur_size: int = 0  # side of the Gaussian kernel that blurs HR images before they are reduced; 0 = off
-    blur_sigma: float = 0.0  # HR pixels
     hr_scales: tuple[float, ...] = ()  # factors by which HR images enter reduced, beside as they are
     flatness_start: float = 0.0  # standard deviation of an LR patch, 0..1
     flatness_increase: float = 0.0
@@ -42,6 +40,14 @@ class DataRecipe:
     rotate: float = 0.5
     validation_share: float = 0.1  # where the data folder has no split of its own
     validation_limit: int = 0  # images measured an epoch, smallest first; 0 = all
+
+
+@dataclass(frozen=True)
+class DegradationRecipe:
+    """How LR is made of HR where no LR files are given; see `keras_fsr.degradations.presets`."""
+
+    presets: Mapping[str, float] = field(default_factory=dict)  # name or file -> share of the patches
+    copies: int = 0  # degraded ones of each image, made at the start; 0 = every patch anew
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,7 @@ class Recipe:
     scale: int = 4
     generator: GeneratorRecipe = field(default_factory=GeneratorRecipe)
     data: DataRecipe = field(default_factory=DataRecipe)
+    degradation: DegradationRecipe | None = None  # none: Pillow's bicubic reduction
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     start: str = ""  # generator to start from: a model in the package or a .keras file
     perceptual: PerceptualRecipe | None = None

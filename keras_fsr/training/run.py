@@ -16,8 +16,11 @@ import tensorflow as tf
 
 import keras_fsr
 from keras_fsr.data.folders import check_pairs, training_and_validation
-from keras_fsr.data.patches import Augmentation, Blur, Flatness, Patches, load_pair
+from keras_fsr.data.loading import load_pair
+from keras_fsr.data.patches import Augmentation, Flatness, Patches
 from keras_fsr.data.validation import smallest_pairs, whole_images
+from keras_fsr.degradations import presets
+from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import TrainingError
 from keras_fsr.files import make_folder, whole_file
 from keras_fsr.training import callbacks
@@ -49,6 +52,7 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     val_pairs = smallest_pairs(val_pairs, recipe.data.validation_limit)
     check_pairs(val_pairs, recipe.scale, patch_size=MIN_VALIDATION_SIDE)
 
+    degrade = make_degrader(recipe)
     trainer = build_trainer(recipe)
     make_folder(out)
     if not resume:
@@ -71,7 +75,7 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     try:
         trainer.fit(
             patches,
-            validation_data=whole_images(val_pairs, recipe.scale, make_blur(recipe)),
+            validation_data=whole_images(val_pairs, recipe.scale, degrade),
             initial_epoch=epoch,
             epochs=recipe.training.steps // recipe.training.steps_per_epoch,
             steps_per_epoch=recipe.training.steps_per_epoch,
@@ -81,7 +85,7 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
                 log,
                 callbacks.Curves(log, out / "curves.png"),
                 callbacks.Preview(
-                    [load_pair(pair, recipe.scale, make_blur(recipe)) for pair in val_pairs[:PREVIEWS]],
+                    [load_pair(pair, recipe.scale, degrade, i) for i, pair in enumerate(val_pairs[:PREVIEWS])],
                     out / "preview",
                 ),
                 best,
@@ -116,15 +120,19 @@ def make_patches(recipe: Recipe, pairs) -> Patches:
         data.batch_size,
         data.patch_size,
         hr_scales=data.hr_scales,
-        blur=make_blur(recipe),
+        degrade=make_degrader(recipe),
+        copies=recipe.degradation.copies if recipe.degradation else 1,
         flatness=flatness,
         augmentation=Augmentation(data.flip, data.flip_vertical, data.rotate),
         seed=recipe.training.seed,
     )
 
 
-def make_blur(recipe: Recipe) -> Blur | None:
-    return Blur(recipe.data.blur_size, recipe.data.blur_sigma) if recipe.data.blur_size else None
+def make_degrader(recipe: Recipe) -> Degrader | None:
+    """What makes LR images of HR images; None reduces them by Pillow's bicubic."""
+    if recipe.degradation is None:
+        return None
+    return Degrader(presets.mixture(recipe.degradation.presets), recipe.scale, recipe.training.seed)
 
 
 def everything(trainer: Trainer) -> dict:

@@ -22,8 +22,8 @@ from keras_fsr.evaluation.protocol import (
     originals_grid,
     reduce_image,
     summarize,
-    write_csv,
 )
+from keras_fsr.evaluation.report import write_csv
 from keras_fsr.metrics.colour import colour_drift
 from keras_fsr.metrics.fidelity import METRICS, fidelity
 from keras_fsr.metrics.grid import grid, grid_peaks

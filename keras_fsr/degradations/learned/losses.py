@@ -56,7 +56,7 @@ def cosine_filters() -> np.ndarray:
 
 
 @_register
-class SameDegradation(WeightedLoss):
+class SameOmega(WeightedLoss):
     """Mean absolute difference of two Omegas (N, size) of the same degradation (ReDegNet's consistency)."""
 
     def __init__(self, weight: float = 1.0, name: str = "same", **kwargs):
@@ -67,7 +67,7 @@ class SameDegradation(WeightedLoss):
 
 
 @_register
-class OtherDegradation(WeightedLoss):
+class OtherOmega(WeightedLoss):
     """What two Omegas (N, size) of different degradations lack of a mean absolute difference of `margin`.
 
     The bounded form of the published 1 / distance, which rewards any two vectors without end.

@@ -33,7 +33,9 @@ class ModulatedConv2D(keras.layers.Layer):
         start: initial values of the kernel.
     """
 
-    def __init__(self, filters: int, kernel_size: int = 3, demodulate: bool = True, start: str = "he_normal", **kwargs):
+    def __init__(
+        self, filters: int, kernel_size: int = 3, demodulate: bool = True, start: str = "he_normal", **kwargs
+    ):
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = kernel_size

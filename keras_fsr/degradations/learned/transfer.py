@@ -1,37 +1,182 @@
-"""The learned degradation in use: what one picture pair shows is done to other pictures."""
+"""The learned degradation in use: what some pairs of pictures show is done to other pictures."""
 
-import keras
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from keras_fsr.degradations.learned.degnet import DegNet
-from keras_fsr.degradations.learned.synnet import SynNet, noise_channels
+import numpy as np
+
+from keras_fsr import pretrained
+from keras_fsr.degradations.classical import Chain, draw_seed
+from keras_fsr.errors import DataError, ModelError, first_line
+from keras_fsr.files import whole_file
+
+NETWORK = "degradation_x4"  # the shipped one
+MULTIPLE = 8  # of LR pixels, that SynNet's halvings divide
 
 
-@keras.saving.register_keras_serializable(package="keras_fsr")
-class DegradationTransfer(keras.Model):
-    """DegNet and SynNet as one network, which is one file.
-
-    [example HQ, example LQ, HQ, noise] -> LQ: the degradation of the example, done to the HQ image. The parts are
-    `degnet` and `synnet`; shapes are theirs.
+@dataclass(frozen=True)
+class Learned:
+    """A step of a chain that a trained SynNet takes: one degradation, with one draw of its noise.
 
     Args:
-        scale: HQ side / LQ side.
-        size: length of Omega.
-        degnet, synnet: further options of the two.
+        network: shipped degradation model, or the path of a `.keras` file.
+        omega: the degradation.
+        seed: of the noise; None leaves the noise out.
     """
 
-    def __init__(self, scale: int = 4, size: int = 64, degnet: dict | None = None, synnet: dict | None = None, **kwargs):
-        networks = {"degnet": DegNet(scale, size, **(degnet or {})), "synnet": SynNet(scale, size, **(synnet or {}))}
-        example = [keras.Input((None, None, 3), name="example_hq"), keras.Input((None, None, 3), name="example_lq")]
-        hq = keras.Input((None, None, 3), name="hq")
-        noise = keras.Input((None, None, noise_channels()), name="noise")
-        lq = networks["synnet"]([hq, networks["degnet"](example), noise])
-        super().__init__([*example, hq, noise], lq, **kwargs)
-        self.degnet, self.synnet = networks["degnet"], networks["synnet"]
-        self.config = {"scale": scale, "size": size, "degnet": degnet, "synnet": synnet}
+    network: str
+    omega: tuple[float, ...]
+    seed: int | None
 
-    def get_config(self):
-        return {"name": self.name, **self.config}
+    def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
+        network = load_network(self.network)
+        scale = network.synnet.config["scale"]
+        height, width = (side // scale for side in image.shape[:2])
+        if min(height, width) < 1:
+            raise DataError(f"an image of {image.shape[1]}x{image.shape[0]} is smaller than {scale} pixels")
+        padded = mirrored(image[: height * scale, : width * scale], MULTIPLE * scale)
+        shape = (1, padded.shape[0] // scale, padded.shape[1] // scale, network.synnet.input_shape[2][-1])
+        noise = np.zeros(shape, np.float32)
+        if self.seed is not None:
+            noise = np.random.default_rng(self.seed).standard_normal(shape, np.float32)
+        lq = run_synnet(self.network)(padded[None], np.array([self.omega], np.float32), noise)
+        return np.clip(np.asarray(lq)[0, :height, :width], 0, 1)
+
+
+class LearnedDegradation:
+    """A camera: the Omegas of its pictures, and the network that they belong to.
+
+    Args:
+        omegas: (n, size) or (size,).
+        network: shipped degradation model, or the path of a `.keras` file.
+
+    Raises:
+        DataError: the Omegas are not finite vectors of the network's size.
+
+    Example:
+        camera = fit_degradation([(hq, lq), ...])  # (H, W, 3) and (H / 4, W / 4, 3) uint8
+        lr = camera.apply(other_hq, seed=1)
+        camera.save("phone.npz")
+    """
+
+    def __init__(self, omegas: np.ndarray | Sequence[float], network: str | Path = NETWORK):
+        self.omegas = np.atleast_2d(np.asarray(omegas, np.float32))
+        self.network = str(network)
+        if self.omegas.ndim != 2 or not self.omegas.size or not np.isfinite(self.omegas).all():
+            raise DataError(f"Omegas of shape {self.omegas.shape}: give finite vectors, (n, size)")
+
+    def chain(self, index: int | None = None, seed: int | None = 0) -> Chain:
+        """The chain of one Omega, or of their mean."""
+        omega = self.omegas.mean(axis=0) if index is None else self.omegas[index]
+        return Chain((Learned(self.network, tuple(map(float, omega)), seed),))
+
+    def apply(self, hq: np.ndarray, seed: int | None = 0) -> np.ndarray:
+        """The camera's mean degradation: (H, W, 3) uint8 -> (H / scale, W / scale, 3) uint8.
+
+        Args:
+            seed: of the noise, another for each picture; None gives the expected image, without noise.
+        """
+        return self.chain(seed=seed)(hq)
+
+    def draw(self, rng: np.random.Generator, scale: int) -> Chain:
+        """The chain of one of the Omegas with fresh noise, as every `Degradation` draws.
+
+        Raises:
+            DataError: the network has another scale.
+        """
+        own = load_network(self.network).synnet.config["scale"]
+        if own != scale:
+            raise DataError(f"{self.network}: degrades by {own}, not by {scale}; train one for that scale")
+        return self.chain(int(rng.integers(len(self.omegas))), draw_seed(rng))
+
+    def save(self, path: Path | str) -> None:
+        """Writes the Omegas and the name of the network as a small `.npz`."""
+        with whole_file(Path(path)) as temporary:
+            np.savez_compressed(temporary, omegas=self.omegas, network=np.array(self.network))
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+    def load(cls, path: Path | str) -> "LearnedDegradation":
+        """Reads what `save` wrote.
+
+        Raises:
+            ModelError: the file is missing or something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(file["omegas"], str(file["network"]))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ModelError(f"{path}: is no file of a learned degradation ({first_line(error)})") from None
+
+
+def fit_degradation(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], network: str | Path = NETWORK
+) -> LearnedDegradation:
+    """The degradation that pairs of one camera have in common; one pair is enough, more are steadier.
+
+    Args:
+        pairs: HQ (H, W, 3) and LQ (H / scale, W / scale, 3), uint8, which show the same; sides above 8 * scale.
+        network: shipped degradation model, or the path of a `.keras` file.
+
+    Returns:
+        The camera, with an Omega of each pair.
+
+    Raises:
+        DataError: no pairs, or sizes that do not fit.
+    """
+    if not pairs:
+        raise DataError("no pairs to learn a degradation from; give at least one")
+    degnet = load_network(str(network)).degnet
+    scale = degnet.config["scale"]
+    omegas = []
+    for number, (hq, lq) in enumerate(pairs, start=1):
+        if hq.shape[:2] != (lq.shape[0] * scale, lq.shape[1] * scale) or min(lq.shape[:2]) < MULTIPLE:
+            raise DataError(
+                f"pair {number}: {hq.shape[1]}x{hq.shape[0]} and {lq.shape[1]}x{lq.shape[0]} do not fit; HQ is "
+                f"{scale} times as large as LQ, whose sides have {MULTIPLE} pixels at least"
+            )
+        height, width = (side // MULTIPLE * MULTIPLE for side in lq.shape[:2])
+        images = hq[: height * scale, : width * scale], lq[:height, :width]
+        omegas.append(np.asarray(degnet([image[None].astype(np.float32) / 255 for image in images]))[0])
+    return LearnedDegradation(np.stack(omegas), network)
+
+
+@functools.lru_cache(maxsize=4)
+def load_network(name: str) -> Any:
+    """The `DegradationTransfer` of a shipped name or a `.keras` file; imports Keras.
+
+    Raises:
+        ModelError: there is none, or it is another network.
+    """
+    import keras
+
+    from keras_fsr.degradations.learned.network import DegradationTransfer
+
+    path = pretrained.find(name, ".keras")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever its zip, JSON and HDF5 readers raise
+        raise ModelError(f"{path}: is not a Keras model ({first_line(error)})") from None
+    if not isinstance(network, DegradationTransfer):
+        raise ModelError(f"{path}: holds no DegNet and SynNet; give a trained degradation")
+    return network
+
+
+@functools.lru_cache(maxsize=4)
+def run_synnet(name: str):
+    """SynNet of a network as one graph for all sizes."""
+    import tensorflow as tf
+
+    synnet = load_network(name).synnet
+    signature = [tf.TensorSpec([None] * (len(shape) - 1) + [shape[-1]], tf.float32) for shape in synnet.input_shape]
+    return tf.function(lambda hq, omega, noise: synnet([hq, omega, noise]), input_signature=signature)
+
+
+def mirrored(image: np.ndarray, multiple: int) -> np.ndarray:
+    """An image continued to the right and below until its sides are multiples."""
+    room = [(0, -side % multiple) for side in image.shape[:2]]
+    return np.pad(image, (*room, (0, 0)), mode="symmetric") if any(after for _, after in room) else image
