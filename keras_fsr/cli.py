@@ -79,7 +79,8 @@ def run_upscale(arguments) -> int:
 
 def run_train(arguments) -> None:
     import_tensorflow()
-    from keras_fsr.training.recipes import load_recipe
+    from keras_fsr.training.degradation_run import train_degradation
+    from keras_fsr.training.recipes import TransferRecipe, load_recipe
     from keras_fsr.training.run import train
 
     use_weights(arguments.weights)
@@ -88,6 +89,11 @@ def run_train(arguments) -> None:
         recipe = load_recipe(saved, arguments.set)
     else:
         recipe = load_recipe(arguments.recipe, arguments.set, arguments.budget)
+    if isinstance(recipe, TransferRecipe):
+        if arguments.lr_data:
+            raise FSRError(f"{recipe.name}: makes its own LR images; leave out --lr-data")
+        print(train_degradation(recipe, arguments.data, arguments.out, arguments.resume))
+        return
     print(train(recipe, arguments.data, arguments.out, lr=arguments.lr_data, resume=arguments.resume))
 
 

@@ -6,23 +6,52 @@ from typing import Any
 
 from keras_fsr import discriminators, generators
 from keras_fsr.degradations import presets
+from keras_fsr.degradations.learned.degnet import DegNet
+from keras_fsr.degradations.learned.synnet import SynNet
 from keras_fsr.errors import RecipeError
 from keras_fsr.losses.adversarial import ADVERSARIAL_LOSSES
 from keras_fsr.losses.perceptual import DISTANCES
 from keras_fsr.losses.pixel import PIXEL_LOSSES
 from keras_fsr.settings import nearest
 from keras_fsr.training.optimizers import DECAYS, OPTIMIZERS
-from keras_fsr.training.recipes import Recipe
+from keras_fsr.training.recipes import Recipe, TrainingRecipe, TransferRecipe
 
+NETWORKS = {"degnet": DegNet, "synnet": SynNet}
+NOT_OPTIONS = ("self", "kwargs", "scale", "size")  # of a network's constructor
 MONITORS = ("val_psnr_y", "val_perceptual", "step")
 
 
-def check_recipe(recipe: Recipe, where: str) -> None:
+def check_recipe(recipe: Recipe | TransferRecipe, where: str) -> None:
     """Raises a RecipeError, which names `where`, for a recipe that no training can run by."""
+    if isinstance(recipe, TransferRecipe):
+        check_transfer(recipe, where)
+        return
     check_networks(recipe, where)
     check_names(recipe, where)
     check_values(recipe, where)
     check_losses(recipe, where)
+
+
+def check_transfer(recipe: TransferRecipe, where: str) -> None:
+    """Checks a recipe that learns a degradation."""
+    check_names(recipe, where)
+    check_training(recipe.training, where)
+    for key in ("cameras", "validation_cameras", "batch_size"):
+        if getattr(recipe.hidden, key) < 1:
+            raise RecipeError(f"{where}: {key} {getattr(recipe.hidden, key)} is not at least 1")
+    for section, keys in (
+        (recipe.training, ("loss_weight",)),
+        (recipe.omega, ("bands_weight", "same_weight", "other_weight", "margin")),
+        (recipe.perceptual, ("weight", "style_weight")),
+        (recipe.adversarial, ("weight",)),
+    ):
+        check_not_negative(section, keys, where)
+    check_presets(recipe.hidden.presets, "hidden", where)
+    for name, options in (("degnet", recipe.networks.degnet), ("synnet", recipe.networks.synnet)):
+        known = [key for key in inspect.signature(NETWORKS[name].__init__).parameters if key not in NOT_OPTIONS]
+        for option in options:
+            if option not in known:
+                raise RecipeError(f"{where}: unknown {name} option {option!r}{nearest(option, known)}")
 
 
 def check_networks(recipe: Recipe, where: str) -> None:
@@ -37,13 +66,13 @@ def check_network(kind: str, package, name: str, options: Mapping[str, Any], whe
     if name not in package.names():
         raise RecipeError(f"{where}: unknown {kind} {name!r}{nearest(name, package.names())}")
     parameters = inspect.signature(package.get(name).__init__).parameters
-    known = [parameter for parameter in parameters if parameter not in ("self", "kwargs", "scale")]
+    known = [parameter for parameter in parameters if parameter not in NOT_OPTIONS]
     for option in options:
         if option not in known:
             raise RecipeError(f"{where}: unknown {kind} option {option!r}{nearest(option, known)}")
 
 
-def check_names(recipe: Recipe, where: str) -> None:
+def check_names(recipe: Recipe | TransferRecipe, where: str) -> None:
     """Refuses losses, optimizers and monitors that do not exist."""
     training = recipe.training
     names = [(training, "loss", PIXEL_LOSSES), (training, "optimizer", OPTIMIZERS), (training, "monitor", MONITORS)]
@@ -64,16 +93,12 @@ def check_values(recipe: Recipe, where: str) -> None:
     for section, keys in (
         (recipe, ("scale",)),
         (recipe.data, ("batch_size", "patch_size", "flatness_every", "flatness_candidates")),
-        (training, ("steps", "steps_per_epoch", "keep_best")),
         *([(recipe.pieapp, ("stride",))] if recipe.pieapp else []),
     ):
         for key in keys:
             if getattr(section, key) < 1:
                 raise RecipeError(f"{where}: {key} {getattr(section, key)} is not at least 1")
-    if training.steps % training.steps_per_epoch:
-        raise RecipeError(
-            f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"
-        )
+    check_training(training, where)
     check_degradation(recipe, where)
     if not all(0 < factor < 1 for factor in recipe.data.hr_scales):
         raise RecipeError(f"{where}: hr_scales {list(recipe.data.hr_scales)} are not all between 0 and 1")
@@ -87,12 +112,23 @@ def check_values(recipe: Recipe, where: str) -> None:
         )
     if training.grid_weight and recipe.scale < 2:
         raise RecipeError(f"{where}: grid_weight needs a scale of at least 2")
-    if not 0 <= training.decay_share <= 1:
-        raise RecipeError(f"{where}: decay_share {training.decay_share} is not between 0 and 1")
     if training.monitor == "val_perceptual" and not recipe.perceptual:
         raise RecipeError(f"{where}: monitor val_perceptual needs a perceptual section")
     if recipe.perceptual and not recipe.perceptual.taps:
         raise RecipeError(f"{where}: perceptual taps are empty; name a layer, e.g. block3_conv3: 1.0")
+
+
+def check_training(training: TrainingRecipe, where: str) -> None:
+    """Refuses schedules that cannot be."""
+    for key in ("steps", "steps_per_epoch", "keep_best"):
+        if getattr(training, key) < 1:
+            raise RecipeError(f"{where}: {key} {getattr(training, key)} is not at least 1")
+    if training.steps % training.steps_per_epoch:
+        raise RecipeError(
+            f"{where}: steps {training.steps} is not a multiple of steps_per_epoch {training.steps_per_epoch}"
+        )
+    if not 0 <= training.decay_share <= 1:
+        raise RecipeError(f"{where}: decay_share {training.decay_share} is not between 0 and 1")
 
 
 def check_degradation(recipe: Recipe, where: str) -> None:
@@ -100,11 +136,16 @@ def check_degradation(recipe: Recipe, where: str) -> None:
     settings = recipe.degradation
     if settings is None:
         return
-    if not settings.presets or min(settings.presets.values()) <= 0:
-        raise RecipeError(f"{where}: degradation.presets name no degradation with a share above 0")
+    check_presets(settings.presets, "degradation", where)
     if settings.copies < 0:
         raise RecipeError(f"{where}: degradation.copies {settings.copies} is below 0")
-    presets.mixture(settings.presets)
+
+
+def check_presets(shares: Mapping[str, float], section: str, where: str) -> None:
+    """Refuses degradations that do not exist or have no share."""
+    if not shares or min(shares.values()) <= 0:
+        raise RecipeError(f"{where}: {section}.presets name no degradation with a share above 0")
+    presets.mixture(shares)
 
 
 def check_weights(recipe: Recipe, where: str) -> None:
@@ -115,9 +156,13 @@ def check_weights(recipe: Recipe, where: str) -> None:
         (recipe.adversarial, ("weight",)),
         (recipe.pieapp, ("weight",)),
     ):
-        for key in keys if section else ():
-            if getattr(section, key) < 0:
-                raise RecipeError(f"{where}: {key} {getattr(section, key)} is below 0")
+        check_not_negative(section, keys, where)
+
+
+def check_not_negative(section: Any, keys: tuple[str, ...], where: str) -> None:
+    for key in keys if section else ():
+        if getattr(section, key) < 0:
+            raise RecipeError(f"{where}: {key} {getattr(section, key)} is below 0")
 
 
 def check_losses(recipe: Recipe, where: str) -> None:

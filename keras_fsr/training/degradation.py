@@ -148,10 +148,8 @@ class DegradationTrainer(keras.Model):
         expected, drawn = self._synthesize(self.generator, hq_b, omega_a, tf.shape(lq_b), tf.constant(0, tf.int64))
         terms = self._terms(lq_b, expected, drawn, omega_a, omega_b)
         results = self._results(sum(terms.values(), tf.constant(0.0)), terms, lq_b, drawn)
-        return {name: value for name, value in results.items() if name in {*terms, "loss"} | self._measured()}
-
-    def _measured(self) -> set[str]:
-        return {metric.name for metric in self.metrics} - {*self._trackers}
+        unmeasured = {*self._trackers} - {*terms}
+        return {name: value for name, value in results.items() if name not in unmeasured}
 
     def _swapped(self, count):
         draws = tf.random.stateless_uniform((count, 1), [self.noise_seed, self.steps_taken])

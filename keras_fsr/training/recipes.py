@@ -129,12 +129,61 @@ class Recipe:
     budget: Mapping[str, Any] = field(default_factory=dict)  # "section.key" -> value, for a small machine
 
 
+@dataclass(frozen=True)
+class HiddenRecipe:
+    """The hidden cameras from whose pictures a degradation is learned; see `keras_fsr.data.degraded`."""
+
+    presets: Mapping[str, float] = field(default_factory=lambda: {"camera": 1.0})
+    cameras: int = 4000
+    pictures: int = 3  # of each camera
+    size: int = 64  # LR pixels of a picture's side
+    patch_size: int = 48
+    batch_size: int = 16
+    validation_cameras: int = 32
+    validation_share: float = 0.1  # of the images, where the data folder has no split of its own
+
+
+@dataclass(frozen=True)
+class NetworksRecipe:
+    """DegNet and SynNet: the length of Omega and further options of their constructors."""
+
+    size: int = 64
+    degnet: Mapping[str, Any] = field(default_factory=dict)
+    synnet: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OmegaRecipe:
+    """Losses that pixels have no part in; see `keras_fsr.degradations.learned.losses`."""
+
+    bands_weight: float = 0.02
+    same_weight: float = 0.01
+    other_weight: float = 0.01
+    margin: float = 0.5
+    swap: float = 0.8  # probability that the other picture's Omega degrades
+
+
+@dataclass(frozen=True)
+class TransferRecipe:
+    """One experiment that learns a degradation from pairs: paper D's first half. Told by its section `hidden`."""
+
+    name: str
+    hidden: HiddenRecipe
+    scale: int = 4
+    networks: NetworksRecipe = field(default_factory=NetworksRecipe)
+    omega: OmegaRecipe = field(default_factory=OmegaRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    perceptual: PerceptualRecipe | None = None
+    adversarial: AdversarialRecipe | None = None  # only the pair discriminator; its own name is not asked
+    budget: Mapping[str, Any] = field(default_factory=dict)
+
+
 def list_recipes() -> list[str]:
     """Names of the recipes in the package."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load_recipe(name: str | Path, overrides: Sequence[str] = (), budget: bool = False) -> Recipe:
+def load_recipe(name: str | Path, overrides: Sequence[str] = (), budget: bool = False) -> Recipe | TransferRecipe:
     """Reads a recipe by its name in the package or by its path.
 
     Args:
@@ -156,12 +205,12 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = (), budget: bool = 
         apply_budget(values, str(path))
     for override in overrides:
         apply_override(values, override)
-    recipe = build(Recipe, values, str(path))
+    recipe = build(TransferRecipe if "hidden" in values else Recipe, values, str(path))
     check_recipe(recipe, str(path))
     return recipe
 
 
-def save_recipe(recipe: Recipe, path: Path) -> None:
+def save_recipe(recipe: Recipe | TransferRecipe, path: Path) -> None:
     """Writes a recipe as the YAML that `load_recipe` reads back to an equal one."""
     with whole_file(path) as temporary:
         temporary.write_text(yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False), encoding="utf-8")

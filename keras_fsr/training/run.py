@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 import keras_fsr
+from keras_fsr.data.degraded import SameDegradation
 from keras_fsr.data.folders import check_pairs, training_and_validation
 from keras_fsr.data.loading import load_pair
 from keras_fsr.data.patches import Augmentation, Flatness, Patches
@@ -25,7 +26,8 @@ from keras_fsr.errors import TrainingError
 from keras_fsr.files import make_folder, whole_file
 from keras_fsr.training import callbacks
 from keras_fsr.training.building import build_trainer
-from keras_fsr.training.recipes import Recipe, save_recipe
+from keras_fsr.training.degradation import DegradationTrainer
+from keras_fsr.training.recipes import Recipe, TransferRecipe, save_recipe
 from keras_fsr.training.trainer import Trainer
 
 PREVIEWS = 4  # validation images in the preview grid
@@ -51,9 +53,25 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     patches = make_patches(recipe, train_pairs)
     val_pairs = smallest_pairs(val_pairs, recipe.data.validation_limit)
     check_pairs(val_pairs, recipe.scale, patch_size=MIN_VALIDATION_SIDE)
-
     degrade = make_degrader(recipe)
+    validation = whole_images(val_pairs, recipe.scale, degrade)
+    previews = [load_pair(pair, recipe.scale, degrade, i) for i, pair in enumerate(val_pairs[:PREVIEWS])]
     trainer = build_trainer(recipe)
+    preview = callbacks.Preview(previews, out / "preview")
+    return fit(recipe, trainer, patches, validation, preview, out, resume, len(train_pairs))
+
+
+def fit(
+    recipe: Recipe | TransferRecipe,
+    trainer: Trainer | DegradationTrainer,
+    patches: Patches | SameDegradation,
+    validation: tf.data.Dataset,
+    preview: keras.callbacks.Callback,
+    out: Path,
+    resume: bool,
+    images: int,
+) -> Path:
+    """The run itself, from the folder's last saved epoch to the recipe's last step; returns the best file."""
     make_folder(out)
     if not resume:
         save_recipe(recipe, out / "recipe.yaml")  # first, so that whatever follows can be resumed
@@ -65,32 +83,23 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
         restore(state, manager, out)
     save_recipe(recipe, out / "recipe.yaml")
     with whole_file(out / "versions.json") as temporary:
-        temporary.write_text(json.dumps(versions(trainer, len(train_pairs)), indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps(versions(trainer, images), indent=1), encoding="utf-8")
 
     epoch = trainer.step // recipe.training.steps_per_epoch
     log = callbacks.EpochLog(out / "log.csv")
     log.load(epoch)
     best = callbacks.KeepBest(log, out / "best", recipe.training.monitor, recipe.training.keep_best)
     bar = callbacks.Bar(recipe.training.steps)
+    curves = callbacks.Curves(log, out / "curves.png")
     try:
         trainer.fit(
             patches,
-            validation_data=whole_images(val_pairs, recipe.scale, degrade),
+            validation_data=validation,
             initial_epoch=epoch,
             epochs=recipe.training.steps // recipe.training.steps_per_epoch,
             steps_per_epoch=recipe.training.steps_per_epoch,
             verbose=0,
-            callbacks=[
-                bar,
-                log,
-                callbacks.Curves(log, out / "curves.png"),
-                callbacks.Preview(
-                    [load_pair(pair, recipe.scale, degrade, i) for i, pair in enumerate(val_pairs[:PREVIEWS])],
-                    out / "preview",
-                ),
-                best,
-                callbacks.SaveState(manager),
-            ],
+            callbacks=[bar, log, curves, preview, best, callbacks.SaveState(manager)],
         )
     finally:
         bar.stop()
@@ -135,7 +144,7 @@ def make_degrader(recipe: Recipe) -> Degrader | None:
     return Degrader(presets.mixture(recipe.degradation.presets), recipe.scale, recipe.training.seed)
 
 
-def everything(trainer: Trainer) -> dict:
+def everything(trainer: Trainer | DegradationTrainer) -> dict:
     """All that the next step depends on, and the averaged weights."""
     parts = {
         "generator": trainer.generator,
@@ -163,7 +172,7 @@ def restore(state: tf.train.Checkpoint, manager: tf.train.CheckpointManager, out
         ) from None
 
 
-def versions(trainer: Trainer, images: int) -> dict[str, str | int]:
+def versions(trainer: Trainer | DegradationTrainer, images: int) -> dict[str, str | int]:
     return {
         "keras_fsr": keras_fsr.__version__,
         "tensorflow": tf.__version__,
