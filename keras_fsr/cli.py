@@ -176,9 +176,10 @@ def run_models(arguments) -> None:
         print(json.dumps(asdict(pretrained.card(arguments.name)), indent=2))
         return
     print(f"{'name':12} {'scale':>5} {'MB':>6} {'parameters':>11}  {'licence':12} figures")
-    for name in pretrained.names():
+    for name in [*pretrained.names(), *pretrained.names(pretrained.DEGRADATION)]:
         card = pretrained.card(name)
-        size = pretrained.weights(name).stat().st_size / 1e6
+        suffix = ".keras" if card.kind == pretrained.DEGRADATION else ".tflite"
+        size = pretrained.weights(name, suffix).stat().st_size / 1e6
         figures = card.figures["headline"]
         print(f"{name:12} {'x' + str(card.scale):>5} {size:6.1f} {card.parameters:11,}  {card.licence:12} {figures}")
 

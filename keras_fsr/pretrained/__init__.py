@@ -1,4 +1,7 @@
-"""The shipped models: for each NAME a card NAME.json, a NAME.tflite to run and a NAME.keras to train on."""
+"""The shipped models: for each NAME a card NAME.json, a NAME.tflite to run and a NAME.keras to train on.
+
+A degradation model has no `.tflite`, but a NAME.npz of the cameras that it knows.
+"""
 
 import hashlib
 import json
@@ -9,6 +12,7 @@ from typing import Any
 from keras_fsr.errors import ModelError
 
 FOLDER = Path(__file__).parent
+UPSCALER, DEGRADATION = "upscaler", "degradation"
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,12 @@ class Card:
     limits: list[str]
     subgroups: dict[str, Any] = field(default_factory=dict)
     fidelity: str = ""  # of a perceptual model: the shipped model that it was tuned from
+    kind: str = UPSCALER  # or DEGRADATION
 
 
-def names() -> list[str]:
-    """Names of the shipped models."""
-    return sorted(path.stem for path in FOLDER.glob("*.json"))
+def names(kind: str = UPSCALER) -> list[str]:
+    """Names of the shipped models of a kind."""
+    return [name for name in sorted(path.stem for path in FOLDER.glob("*.json")) if card(name).kind == kind]
 
 
 def card(name: str) -> Card:
@@ -53,6 +58,10 @@ def weights(name: str, suffix: str = ".tflite") -> Path:
         ModelError: no such model, or the file is missing or changed.
     """
     path = FOLDER / f"{name}{suffix}"
+    if suffix == ".tflite" and card(name).kind == DEGRADATION:
+        raise ModelError(
+            f"{name}: degrades images and enlarges none; use it with `keras-fsr degrade --model learned`"
+        )
     expected = card(name).sha256.get(path.name)
     if expected is None or not path.is_file():
         raise ModelError(f"{path}: is missing; install the package again")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import keras_fsr
+from keras_fsr.data.degraded_folder import number_of
 from keras_fsr.data.folders import list_images
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.second_order import Degrader
@@ -206,7 +207,7 @@ def make_lr(table: Table) -> Callable[[Path, np.ndarray], np.ndarray]:
     if not table.degradation:
         return lambda file, hr: protocol.reduce_image(hr, table.scale)
     degrade = Degrader(presets.load(table.degradation), table.scale)
-    return lambda file, hr: degrade(hr, 0)
+    return lambda file, hr: degrade(hr, number_of(Path(file.name)))
 
 
 def middle(image: np.ndarray) -> np.ndarray:

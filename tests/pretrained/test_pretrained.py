@@ -40,7 +40,12 @@ def test_names_are_those_of_the_cards(folder):
 
 
 def test_card_holds_what_its_file_says(folder):
-    assert dataclasses.asdict(pretrained.card("tiny_x2")) == {**CARD, "subgroups": {}, "fidelity": ""}
+    assert dataclasses.asdict(pretrained.card("tiny_x2")) == {
+        **CARD,
+        "subgroups": {},
+        "fidelity": "",
+        "kind": "upscaler",
+    }
 
 
 def test_card_may_hold_subgroups(folder):
