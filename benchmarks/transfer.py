@@ -55,26 +55,30 @@ def main() -> int:
     arguments = parse()
     files = list_images(arguments.data)
     preset = presets.load(arguments.preset)
-    lpips = make_lpips(arguments.weights)
-    rows = []
-    sheet = []
     try:
-        for index in range(arguments.cameras):
-            camera = take_pictures(preset, files, index, SCALE, SIZE, PICTURES, SEED)
-            candidates = make_candidates(camera, arguments.network, index)
-            rows += measure(camera, candidates, index, lpips)
-            if index < SHEET_CAMERAS:
-                sheet.append(portrait_row(camera, candidates, index))
-            if sys.stderr.isatty():
-                print(f"\r{index + 1} of {arguments.cameras} cameras", end="", file=sys.stderr)
+        rows, sheet = all_rows(preset, files, arguments.network, arguments.cameras, make_lpips(arguments.weights))
         text = report(rows, omega_figures(preset, files, arguments.network), arguments)
+        if arguments.report:
+            write(arguments.report, text, rows, sheet)
     except FSRError as error:
         print(f"transfer: error: {error}", file=sys.stderr)
         return 2
     print(text)
-    if arguments.report:
-        write(arguments.report, text, rows, sheet)
     return 0
+
+
+def all_rows(preset, files: list[Path], network: str, cameras: int, lpips: Callable) -> tuple[list[dict], list]:
+    """The figures of all cameras, and the rows of the sheet."""
+    rows, sheet = [], []
+    for index in range(cameras):
+        camera = take_pictures(preset, files, index, SCALE, SIZE, PICTURES, SEED)
+        candidates = make_candidates(camera, network, index)
+        rows += measure(camera, candidates, index, lpips)
+        if index < SHEET_CAMERAS:
+            sheet.append(portrait_row(camera, candidates, index))
+        if sys.stderr.isatty():
+            print(f"\r{index + 1} of {cameras} cameras", end="", file=sys.stderr)
+    return rows, sheet
 
 
 def parse() -> argparse.Namespace:

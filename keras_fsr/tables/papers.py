@@ -185,8 +185,8 @@ TABLES = {
         notes=(
             BUDGET,
             "LR images are those of random cameras (the preset camera, one draw for each image), blurred, noisy, "
-            "compressed and some with other colours. The row 'proposed' has seen other cameras of that preset, through "
-            "the learned degradation; ESRGAN's LR images were clean reductions, BSRGAN's its own.",
+            "compressed and some with other colours. The row 'proposed' has seen other cameras of that preset, "
+            "through the learned degradation; ESRGAN's LR images were clean reductions, BSRGAN's its own.",
             "The rows also differ in the adversarial loss (relativistic, 0.005; BCE, 0.1).",
             "A perceptual loss on a sub-pixel tail makes an up-sampling grid, and so few steps of a discriminator do "
             "not end it. The recipe face_x4_gan shows what does.",
