@@ -6,7 +6,8 @@
 
 In a virtual environment of its own: OpenCV's contrib wheel and the one this project installs are both `cv2`.
 The models are read from --peers (README.md there): ESPCN_x4.pb, FSRCNN_x4.pb, LapSRN_x4.pb,
-upscayl-lite-4x.param and .bin. A peer whose files are missing is left out, saying so. The LR is the protocol's.
+upscayl-lite-4x.param and .bin. A peer whose files are missing is left out, saying so. The LR is the
+protocol's, or that of --lr-data.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_fsr.data.folders import list_images
+from keras_fsr.data.folders import pair_images
 from keras_fsr.errors import FSRError, ModelError
 from keras_fsr.evaluation.protocol import Upscaler, load_rgb, reduce_image, upscale_checked
 from keras_fsr.files import make_folder, whole_file
@@ -31,33 +32,35 @@ def main() -> int:
     parser.add_argument("--peers", type=Path, required=True, help="folder of the peers' model files")
     parser.add_argument("--data", type=Path, required=True, help="folder of HR images")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets a folder of images for each peer")
+    parser.add_argument("--lr-data", type=Path, help="folder of LR images of the same names (default: reduce HR)")
     parser.add_argument("--only", nargs="+", choices=PEERS, default=list(PEERS), help="some of the peers")
     arguments = parser.parse_args()
     try:
         for name in arguments.only:
-            run(name, arguments.peers, arguments.data, arguments.out / name)
+            run(name, arguments.peers, arguments.data, arguments.out / name, arguments.lr_data)
     except FSRError as error:
         print(f"peers: error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def run(name: str, peers: Path, data: Path, out: Path) -> None:
-    """Enlarges the reduced images of a folder by one peer; a peer without its files is left out."""
+def run(name: str, peers: Path, data: Path, out: Path, lr_data: Path | None = None) -> None:
+    """Enlarges the LR images of a folder by one peer; a peer without its files is left out."""
     files, load = PEERS[name]
     missing = [file for file in files if not (peers / file).is_file()]
     if missing:
         print(f"{name}: left out, {peers} has no {', '.join(missing)}")
         return
     upscaler = load(*(peers / file for file in files))
-    images = list_images(data)
-    for path in images:
-        sr = upscale_checked(name, upscaler, reduce_image(load_rgb(path), SCALE), SCALE)
-        target = out / path.relative_to(data).with_suffix(".png")
+    pairs = pair_images(data, lr_data)
+    for pair in pairs:
+        lr = load_rgb(pair.lr) if pair.lr else reduce_image(load_rgb(pair.hr), SCALE)
+        sr = upscale_checked(name, upscaler, lr, SCALE)
+        target = out / pair.hr.relative_to(data).with_suffix(".png")
         make_folder(target.parent)
         with whole_file(target) as temporary:
             Image.fromarray(sr).save(temporary)
-    print(f"{name}: {len(images)} images in {out}")
+    print(f"{name}: {len(pairs)} images in {out}")
 
 
 def opencv(algorithm: str) -> Callable[[Path], Upscaler]:

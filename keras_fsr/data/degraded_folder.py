@@ -85,7 +85,10 @@ def read_records(path: Path) -> Iterator[tuple[dict, Chain]]:
             for key in ("file", "lr"):
                 if Path(record[key]).is_absolute() or ".." in Path(record[key]).parts:
                     raise ValueError(f"{key} leads out of the folder")
-            int(record["scale"])
+            if type(record["scale"]) is not int or record["scale"] < 1:
+                raise ValueError(f"scale {record['scale']!r} is no whole number of at least 1")
+            if Path(record["lr"]).suffix != ".png":
+                raise ValueError(f"{record['lr']!r} is no .png file")
             yield record, Chain.from_json(record["steps"])
         except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
             raise DataError(f"{path}, line {number}: is no record of a degradation ({error})") from None

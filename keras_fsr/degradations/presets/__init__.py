@@ -44,7 +44,7 @@ def load(name: str | Path, stages: int | None = None) -> Degradation:
         )
     values = read_yaml(path, "order: staged")
     order = values.pop("order", None)
-    if order not in ORDERS:
+    if not isinstance(order, str) or order not in ORDERS:
         raise RecipeError(f"{path}: order {order!r} is none of {', '.join(ORDERS)}")
     preset = build(ORDERS[order], values, str(path))
     if stages is None:
