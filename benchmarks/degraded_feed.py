@@ -3,7 +3,7 @@
     python benchmarks/degraded_feed.py --data FACES [--recipe face_x4] [--rounds 8] [--set KEY=VALUE]
 
 The same trainer takes stretches of steps from each feed in turn; medians of the stretches are compared. Feeds:
-Pillow's bicubic, second-order chains on every patch (`copies: 0`), second-order copies of whole images made at the start.
+Pillow's bicubic, second-order chains on every patch (`copies: 0`), second-order copies of whole images.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Makes the shipped degradation model of a finished run: NAME.keras, NAME.npz (cameras it knows) and the card.
+"""Makes the shipped degradation model of a run: NAME.keras, NAME.tflite (SynNet), NAME.npz (cameras) and the card.
 
     python export/release_degradation.py RUN --data FACES --weights WEIGHTS --description TEXT --hours H
         [--checkpoint FILE.keras] [--command CMD ...]
@@ -26,6 +26,7 @@ from keras_fsr.cli import make_lpips
 from keras_fsr.data.degraded import take_pictures
 from keras_fsr.data.folders import list_images
 from keras_fsr.degradations import presets
+from keras_fsr.degradations.learned.engine import export_synnet
 from keras_fsr.degradations.learned.transfer import LearnedDegradation, fit_degradation, load_network
 from keras_fsr.training.recipes import load_recipe
 
@@ -50,6 +51,7 @@ def main() -> None:
         bank(preset, file, list_images(arguments.data / "train"), recipe).save(folder / f"{recipe.name}.npz")
         figures = measure(preset, file, list_images(arguments.data / "val" / "256"), arguments)
         network = load_network(str(file))
+        export_synnet(network.synnet, folder / f"{recipe.name}.tflite")
         card = pretrained.Card(
             name=recipe.name,
             description=arguments.description,
@@ -79,7 +81,7 @@ def bank(preset, file: Path, images: list[Path], recipe) -> LearnedDegradation:
     """The Omegas of new cameras."""
     cameras = (take_pictures(preset, images, i, recipe.scale, recipe.hidden.size, 1, BANK_SEED) for i in range(BANK))
     omegas = [fit_degradation([(camera.hq[0], camera.lq[0])], file).omegas[0] for camera in cameras]
-    return LearnedDegradation(np.stack(omegas), recipe.name)
+    return LearnedDegradation(np.stack(omegas), recipe.name, recipe.scale)
 
 
 def measure(preset, file: Path, images: list[Path], arguments: argparse.Namespace) -> dict:

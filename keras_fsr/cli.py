@@ -142,6 +142,7 @@ def run_fit_degradation(arguments) -> None:
 
     pairs = [(decode(pair.hr), decode(pair.lr)) for pair in pair_images(arguments.hq, arguments.lq)]
     camera = fit_degradation(pairs, arguments.network)
+    make_folder(arguments.out.parent)
     camera.save(arguments.out)
     print(f"{arguments.out}: the camera of {len(pairs)} pairs")
 
@@ -178,8 +179,7 @@ def run_models(arguments) -> None:
     print(f"{'name':12} {'scale':>5} {'MB':>6} {'parameters':>11}  {'licence':12} figures")
     for name in [*pretrained.names(), *pretrained.names(pretrained.DEGRADATION)]:
         card = pretrained.card(name)
-        suffix = ".keras" if card.kind == pretrained.DEGRADATION else ".tflite"
-        size = pretrained.weights(name, suffix).stat().st_size / 1e6
+        size = pretrained.weights(name).stat().st_size / 1e6
         figures = card.figures["headline"]
         print(f"{name:12} {'x' + str(card.scale):>5} {size:6.1f} {card.parameters:11,}  {card.licence:12} {figures}")
 

@@ -40,7 +40,7 @@ def test_the_two_set_up_commands_come_first():
 
 def test_the_upscale_examples_run(workplace):
     lines = [line for line in blocks("sh")[0].splitlines() if line.startswith("keras-fsr")]
-    assert len(lines) == 7
+    assert len(lines) == 8
     for line in lines:
         assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
     assert {"face_x4.jpg", "big.tiff", "sharp"} <= {path.name for path in workplace.iterdir()}
@@ -66,6 +66,24 @@ def test_the_example_of_the_extractor_runs(monkeypatch):
     names = {}
     exec(example, names)
     assert names["vgg"].taps == list(names["loss"].tap_weights)
+
+
+def test_the_examples_of_the_degradations_run(workplace):
+    text = (ROOT / "docs/degradations.md").read_text(encoding="utf-8")
+    sets, fit = blocks("sh", text)
+    for line in sets.splitlines():
+        assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
+    originals = sorted(path.relative_to("lr") for path in Path("lr").rglob("*.png"))
+    assert len(originals) == 9
+    assert all((Path("again") / name).read_bytes() == (Path("lr") / name).read_bytes() for name in originals)
+    assert any((Path("lr_bsrgan") / name).read_bytes() != (Path("lr") / name).read_bytes() for name in originals)
+    hq = np.asarray(Image.open("faces/val/0.png").convert("RGB"))
+    names = {"hq": hq, "lq": np.asarray(Image.open("lr/val/0.png")), "other_hq": hq[::-1]}
+    exec(blocks("python", text)[0], names)
+    assert names["lr"].shape == (32, 32, 3)
+    for line in fit.splitlines():
+        assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
+    assert len(list(Path("lr_phone").rglob("*.png"))) == 9
 
 
 def test_no_figure_is_left_open():

@@ -1,6 +1,6 @@
 """The shipped models: for each NAME a card NAME.json, a NAME.tflite to run and a NAME.keras to train on.
 
-A degradation model has no `.tflite`, but a NAME.npz of the cameras that it knows.
+A degradation model also has a NAME.npz of the cameras that it knows; its NAME.tflite is its SynNet.
 """
 
 import hashlib
@@ -58,10 +58,6 @@ def weights(name: str, suffix: str = ".tflite") -> Path:
         ModelError: no such model, or the file is missing or changed.
     """
     path = FOLDER / f"{name}{suffix}"
-    if suffix == ".tflite" and card(name).kind == DEGRADATION:
-        raise ModelError(
-            f"{name}: degrades images and enlarges none; use it with `keras-fsr degrade --model learned`"
-        )
     expected = card(name).sha256.get(path.name)
     if expected is None or not path.is_file():
         raise ModelError(f"{path}: is missing; install the package again")

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_fsr import pretrained
 from keras_fsr.degradations.classical import Chain, draw_seed
+from keras_fsr.degradations.learned.engine import NOISE_CHANNELS, SynNetEngine, convert
 from keras_fsr.errors import DataError, ModelError, first_line
 from keras_fsr.files import whole_file
 
@@ -23,27 +24,26 @@ class Learned:
 
     Args:
         network: shipped degradation model, or the path of a `.keras` file.
+        scale: HQ side / LQ side.
         omega: the degradation.
         seed: of the noise; None leaves the noise out.
     """
 
     network: str
+    scale: int
     omega: tuple[float, ...]
     seed: int | None
 
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
-        network = load_network(self.network)
-        scale = network.synnet.config["scale"]
-        height, width = (side // scale for side in image.shape[:2])
+        height, width = (side // self.scale for side in image.shape[:2])
         if min(height, width) < 1:
-            raise DataError(f"an image of {image.shape[1]}x{image.shape[0]} is smaller than {scale} pixels")
-        padded = mirrored(image[: height * scale, : width * scale], MULTIPLE * scale)
-        shape = (1, padded.shape[0] // scale, padded.shape[1] // scale, network.synnet.input_shape[2][-1])
-        noise = np.zeros(shape, np.float32)
+            raise DataError(f"an image of {image.shape[1]}x{image.shape[0]} is smaller than {self.scale} pixels")
+        padded = mirrored(image[: height * self.scale, : width * self.scale], MULTIPLE * self.scale)
+        noise = np.zeros((padded.shape[0] // self.scale, padded.shape[1] // self.scale, NOISE_CHANNELS), np.float32)
         if self.seed is not None:
-            noise = np.random.default_rng(self.seed).standard_normal(shape, np.float32)
-        lq = run_synnet(self.network)(padded[None], np.array([self.omega], np.float32), noise)
-        return np.clip(np.asarray(lq)[0, :height, :width], 0, 1)
+            noise = np.random.default_rng(self.seed).standard_normal(noise.shape, np.float32)
+        lq = load_engine(self.network)(padded, np.array(self.omega, np.float32), noise)
+        return np.clip(lq[:height, :width], 0, 1)
 
 
 class LearnedDegradation:
@@ -52,6 +52,7 @@ class LearnedDegradation:
     Args:
         omegas: (n, size) or (size,).
         network: shipped degradation model, or the path of a `.keras` file.
+        scale: the network's.
 
     Raises:
         DataError: the Omegas are not finite vectors of the network's size.
@@ -62,16 +63,17 @@ class LearnedDegradation:
         camera.save("phone.npz")
     """
 
-    def __init__(self, omegas: np.ndarray | Sequence[float], network: str | Path = NETWORK):
+    def __init__(self, omegas: np.ndarray | Sequence[float], network: str | Path = NETWORK, scale: int = 4):
         self.omegas = np.atleast_2d(np.asarray(omegas, np.float32))
         self.network = str(network)
+        self.scale = int(scale)
         if self.omegas.ndim != 2 or not self.omegas.size or not np.isfinite(self.omegas).all():
             raise DataError(f"Omegas of shape {self.omegas.shape}: give finite vectors, (n, size)")
 
     def chain(self, index: int | None = None, seed: int | None = 0) -> Chain:
         """The chain of one Omega, or of their mean."""
         omega = self.omegas.mean(axis=0) if index is None else self.omegas[index]
-        return Chain((Learned(self.network, tuple(map(float, omega)), seed),))
+        return Chain((Learned(self.network, self.scale, tuple(map(float, omega)), seed),))
 
     def apply(self, hq: np.ndarray, seed: int | None = 0) -> np.ndarray:
         """The camera's mean degradation: (H, W, 3) uint8 -> (H / scale, W / scale, 3) uint8.
@@ -87,15 +89,14 @@ class LearnedDegradation:
         Raises:
             DataError: the network has another scale.
         """
-        own = load_network(self.network).synnet.config["scale"]
-        if own != scale:
-            raise DataError(f"{self.network}: degrades by {own}, not by {scale}; train one for that scale")
+        if self.scale != scale:
+            raise DataError(f"{self.network}: degrades by {self.scale}, not by {scale}; train one for that scale")
         return self.chain(int(rng.integers(len(self.omegas))), draw_seed(rng))
 
     def save(self, path: Path | str) -> None:
         """Writes the Omegas and the name of the network as a small `.npz`."""
         with whole_file(Path(path)) as temporary:
-            np.savez_compressed(temporary, omegas=self.omegas, network=np.array(self.network))
+            np.savez_compressed(temporary, omegas=self.omegas, network=self.network, scale=self.scale)
 
     @classmethod
     def load(cls, path: Path | str) -> "LearnedDegradation":
@@ -106,7 +107,7 @@ class LearnedDegradation:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(file["omegas"], str(file["network"]))
+                return cls(file["omegas"], str(file["network"]), int(file["scale"]))
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise ModelError(f"{path}: is no file of a learned degradation ({first_line(error)})") from None
 
@@ -140,7 +141,7 @@ def fit_degradation(
         height, width = (side // MULTIPLE * MULTIPLE for side in lq.shape[:2])
         images = hq[: height * scale, : width * scale], lq[:height, :width]
         omegas.append(np.asarray(degnet([image[None].astype(np.float32) / 255 for image in images]))[0])
-    return LearnedDegradation(np.stack(omegas), network)
+    return LearnedDegradation(np.stack(omegas), network, scale)
 
 
 @functools.lru_cache(maxsize=4)
@@ -167,13 +168,11 @@ def load_network(name: str) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def run_synnet(name: str):
-    """SynNet of a network as one graph for all sizes."""
-    import tensorflow as tf
-
-    synnet = load_network(name).synnet
-    signature = [tf.TensorSpec([None] * (len(shape) - 1) + [shape[-1]], tf.float32) for shape in synnet.input_shape]
-    return tf.function(lambda hq, omega, noise: synnet([hq, omega, noise]), input_signature=signature)
+def load_engine(name: str) -> SynNetEngine:
+    """What runs the SynNet of a shipped name, without TensorFlow, or of a `.keras` file, which it converts first."""
+    if pretrained.is_file(name):
+        return SynNetEngine(convert(load_network(name).synnet), name)
+    return SynNetEngine(pretrained.weights(name).read_bytes(), name)
 
 
 def mirrored(image: np.ndarray, multiple: int) -> np.ndarray:
