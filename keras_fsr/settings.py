@@ -40,7 +40,11 @@ def build(kind: type, values: Any, where: str):
     missing = [f.name for f in dataclasses.fields(kind) if f.name not in values and required(f)]
     if missing:
         raise RecipeError(f"{where}: lacks the key {missing[0]!r}")
-    return kind(**{key: convert(hints[key], value, f"{where}: {key}") for key, value in values.items()})
+    converted = {key: convert(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    try:
+        return kind(**converted)
+    except ValueError as error:  # of a record that checks itself
+        raise RecipeError(f"{where}: {error}") from None
 
 
 def required(f: dataclasses.Field) -> bool:

@@ -152,6 +152,28 @@ def test_evaluate_imports_no_tensorflow(originals):
     assert result.stderr.strip() == ""
 
 
+def test_evaluate_measures_on_given_lr_images(originals, tmp_path, capsys):
+    reduced, dark = tmp_path / "reduced", tmp_path / "dark"
+    for folder, gain in ((reduced, 1.0), (dark, 0.5)):
+        folder.mkdir()
+        for path in originals.iterdir():
+            with Image.open(path) as image:
+                lr = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))
+            Image.fromarray((lr * gain).astype(np.uint8)).save(folder / f"{path.stem}.png")
+    base = ["evaluate", "--model", "bicubic", "--data", str(originals)]
+    tables = []
+    for options in ([], ["--lr-data", str(reduced)], ["--lr-data", str(dark)]):
+        assert cli.main([*base, *options]) == 0
+        tables.append(table_of(capsys.readouterr().out))
+    assert tables[0] == tables[1]
+    assert float(tables[2]["bicubic"]["PSNR-Y"]) < float(tables[0]["bicubic"]["PSNR-Y"]) - 3
+    (reduced / "0.png").unlink()
+    assert cli.main([*base, "--lr-data", str(reduced)]) == 2
+    assert "0.jpg: has no partner" in capsys.readouterr().err
+    assert cli.main([*base, "--lr-data", str(dark), "--scale", "2"]) == 2
+    assert "its LR has 16x16 pixels, 64x64 by 2 are wanted" in capsys.readouterr().err
+
+
 def test_evaluate_at_another_scale_is_refused(originals, capsys):
     assert cli.main(["evaluate", "--data", str(originals), "--scale", "2"]) == 2
     assert "scale" in capsys.readouterr().err

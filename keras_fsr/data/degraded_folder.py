@@ -98,8 +98,8 @@ def run(
     folder: Path, out: Path, jobs: list[tuple[dict, Chain]], progress: Callable[[int, int], None] | None
 ) -> DegradedFolder:
     """Degrades files of a folder by a chain each, and writes what was done."""
-    if out.resolve() == folder.resolve():
-        raise OutputError(f"{out}: is the folder of the originals; give another")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise OutputError(f"{out}: is in the folder of the originals, whose images it would join; give another")
     targets = set()
     for record, _ in jobs:
         if record["lr"] in targets:

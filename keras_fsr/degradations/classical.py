@@ -14,7 +14,16 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from keras_fsr.degradations.kernels import blur_kernel, shifted_gaussian, sinc_kernel
+from keras_fsr.degradations.kernels import KINDS, blur_kernel, shifted_gaussian, sinc_kernel
+from keras_fsr.degradations.limits import (
+    MAX_SHARE,
+    MAX_SIDE,
+    MIN_SIGMA,
+    require,
+    require_between,
+    require_odd,
+    require_whole,
+)
 from keras_fsr.errors import DataError
 
 RESIZING = {"area": cv2.INTER_AREA, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
@@ -34,6 +43,14 @@ class Blur:
     rotation: float = 0.0  # radians
     beta: float = 1.0
 
+    def __post_init__(self):
+        require(self.kind in KINDS, f"kind {self.kind!r} is none of {', '.join(KINDS)}")
+        require_odd(self.size)
+        require_between("sigma_x", self.sigma_x, MIN_SIGMA, math.inf)
+        require_between("sigma_y", self.sigma_y, MIN_SIGMA, math.inf)
+        require_between("beta", self.beta, 0.01, 100)
+        require_between("rotation", self.rotation, -1000, 1000)
+
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         kernel = blur_kernel(self.kind, self.size, self.sigma_x, self.sigma_y, self.rotation, self.beta)
         return filtered(image, kernel)
@@ -46,6 +63,10 @@ class Sinc:
     size: int
     cutoff: float  # radians a pixel
 
+    def __post_init__(self):
+        require_odd(self.size)
+        require_between("cutoff", self.cutoff, 1e-3, math.pi)
+
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         return np.clip(filtered(image, sinc_kernel(self.size, self.cutoff)), 0, 1)
 
@@ -56,6 +77,11 @@ class Resize:
 
     share: float
     mode: str  # of RESIZING, or ANTIALIASED
+
+    def __post_init__(self):
+        require_between("share", self.share, 0, MAX_SHARE)
+        modes = (*RESIZING, ANTIALIASED)
+        require(self.mode in modes, f"mode {self.mode!r} is none of {', '.join(modes)}")
 
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         # a share such as 1 / 3 of 96 must not end as 31.999
@@ -79,6 +105,11 @@ class Decimate:
     sigma: float
     size: int = 25
 
+    def __post_init__(self):
+        require_odd(self.size)
+        require_whole("every", self.every, 1, MAX_SIDE)
+        require_between("sigma", self.sigma, 0.05, math.inf)  # below, an even step leaves no weight
+
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         kernel = shifted_gaussian(self.size, self.sigma, (self.every - 1) / 2)
         return np.ascontiguousarray(filtered(image, kernel)[:: self.every, :: self.every])
@@ -97,6 +128,11 @@ class GaussianNoise:
     gray: bool
     seed: int
     mixing: tuple[tuple[float, ...], ...] | None = None
+
+    def __post_init__(self):
+        require_between("sigma", self.sigma, 0, 1000)
+        require_whole("seed", self.seed, 0, math.inf)
+        require(self.mixing is None or np.shape(self.mixing) == (3, 3), "mixing is no 3x3 matrix")
 
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         channels = 1 if self.gray else 3
@@ -118,6 +154,10 @@ class PoissonNoise:
     gray: bool
     seed: int
 
+    def __post_init__(self):
+        require_between("scale", self.scale, 0, 1000)
+        require_whole("seed", self.seed, 0, math.inf)
+
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         clean = np.rint(np.clip(image, 0, 1) * 255)
         if self.gray:
@@ -134,6 +174,9 @@ class JPEG:
     """JPEG compression and decompression, colours at half resolution; quality 0 to 100."""
 
     quality: int
+
+    def __post_init__(self):
+        require_whole("quality", self.quality, 0, 100)
 
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         _, data = cv2.imencode(".jpg", to_levels(image)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self.quality])
@@ -152,6 +195,13 @@ class Colour:
     contrast: float = 1.0
     saturation: float = 1.0
     gamma: float = 1.0
+
+    def __post_init__(self):
+        for name in ("gain", "offset"):
+            require(len(getattr(self, name)) == 3, f"{name} is not one number a channel")
+        for value in (*self.gain, *self.offset, self.contrast, self.saturation):
+            require_between("a factor or offset", value, -100, 100)
+        require_between("gamma", self.gamma, 0.01, 100)
 
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         luma = (image @ LUMA)[..., None]
@@ -203,8 +253,8 @@ class Chain:
             name = values.pop("step", None)
             try:
                 made.append(find_step(name)(**{key: to_tuple(value) for key, value in values.items()}))
-            except (KeyError, TypeError) as error:
-                raise DataError(f"degradation step {name!r} with {values} is not known ({error})") from None
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(f"degradation step {name!r} with {values} is not possible ({error})") from None
         return cls(tuple(made))
 
 

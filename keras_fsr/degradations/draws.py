@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_fsr.degradations.classical import (
+    ANTIALIASED,
     JPEG,
     RESIZING,
     Blur,
@@ -21,7 +22,8 @@ from keras_fsr.degradations.classical import (
     Step,
     draw_seed,
 )
-from keras_fsr.degradations.kernels import GENERALIZED, PLATEAU
+from keras_fsr.degradations.kernels import GENERALIZED, KINDS, PLATEAU
+from keras_fsr.degradations.limits import MAX_SHARE, MAX_SIDE, MIN_SIGMA, require
 
 Range = tuple[float, float]
 MODES = tuple(RESIZING)
@@ -47,6 +49,16 @@ class BlurDraw:
     sigma: Range = (0.2, 3.0)
     generalized: Range = (0.5, 4.0)
     plateau: Range = (1.0, 2.0)
+
+    def __post_init__(self):
+        require(
+            bool(self.kinds) and {*self.kinds} <= {*KINDS}, f"kinds {[*self.kinds]} are not of {', '.join(KINDS)}"
+        )
+        require(min(self.kinds.values()) >= 0 < max(self.kinds.values()), "kinds have no share above 0")
+        require_ranges(
+            self, sizes=(1, MAX_SIDE), sigma=(MIN_SIGMA, math.inf), generalized=(0.01, 100), plateau=(0.01, 100)
+        )
+        require(self.sizes[0] % 2 == self.sizes[1] % 2 == 1, f"sizes {self.sizes} are not odd")
 
     def draw(self, rng: np.random.Generator) -> list[Step]:
         if rng.random() >= self.probability:
@@ -85,6 +97,10 @@ class ResizeDraw:
     divide: Range | None = None
     modes: tuple[str, ...] = MODES
 
+    def __post_init__(self):
+        require_ranges(self, enlarge=(1, MAX_SHARE), reduce=(0, 1), divide=(1 / MAX_SHARE, math.inf))
+        require_modes(self.modes)
+
     def draw(self, rng: np.random.Generator, share: float) -> list[Step]:
         """A resize to the factor times `share` of the original's size."""
         draw, mode = rng.random(), str(rng.choice(self.modes))
@@ -101,9 +117,10 @@ class ResizeDraw:
 
 @dataclass(frozen=True)
 class ColourDraw:
-    """A change of colours; each range is drawn from evenly, gain and offset for each channel."""
+    """A change of colours; each range is drawn from evenly, gain (times brightness) and offset for each channel."""
 
     probability: float = 0.0
+    brightness: Range = (1.0, 1.0)
     gain: Range = (1.0, 1.0)
     offset: Range = (0.0, 0.0)
     contrast: Range = (1.0, 1.0)
@@ -111,10 +128,15 @@ class ColourDraw:
     gamma: Range = (1.0, 1.0)
     gray: float = 0.0  # probability, apart from the others', of no colour at all
 
+    def __post_init__(self):
+        factors = dict.fromkeys(("brightness", "gain", "contrast", "saturation"), (0, 10))
+        require_ranges(self, offset=(-1, 1), gamma=(0.01, 100), **factors)
+
     def draw(self, rng: np.random.Generator) -> list[Step]:
         steps: list[Step] = []
         if rng.random() < self.probability:
-            gain, offset = (tuple(map(float, rng.uniform(*range_, 3))) for range_ in (self.gain, self.offset))
+            gain = tuple(map(float, rng.uniform(*self.gain, 3) * rng.uniform(*self.brightness)))
+            offset = tuple(map(float, rng.uniform(*self.offset, 3)))
             ranges = (self.contrast, self.saturation, self.gamma)
             steps.append(Colour(gain, offset, *(float(rng.uniform(*range_)) for range_ in ranges)))
         if rng.random() < self.gray:
@@ -140,6 +162,9 @@ class NoiseDraw:
     gray: float = 0.0
     correlated: float = 0.0
 
+    def __post_init__(self):
+        require_ranges(self, sigma=(0, 1000), poisson=(0, 1000))
+
     def draw(self, rng: np.random.Generator) -> list[Step]:
         if rng.random() >= self.probability:
             return []
@@ -160,8 +185,25 @@ class JPEGDraw:
     probability: float = 1.0
     quality: tuple[int, int] = (30, 95)
 
+    def __post_init__(self):
+        require_ranges(self, quality=(0, 100))
+
     def draw(self, rng: np.random.Generator) -> list[Step]:
         return [JPEG(draw_whole(rng, self.quality))] if rng.random() < self.probability else []
+
+
+def require_ranges(settings, **limits: tuple[float, float]) -> None:
+    """Refuses ranges of a record that run backwards or leave their limits, and shares outside of 0..1."""
+    for name, (low, high) in limits.items():
+        range_ = getattr(settings, name)
+        if range_ is not None:
+            require(low <= range_[0] <= range_[1] <= high, f"{name} {range_} is no range within {low} and {high}")
+    for name in ("probability", "sinc", "up", "down", "gray", "gaussian", "correlated"):
+        require(0 <= getattr(settings, name, 0) <= 1, f"{name} is no probability")
+
+
+def require_modes(modes: tuple[str, ...], known: tuple[str, ...] = (*MODES, ANTIALIASED)) -> None:
+    require(bool(modes) and {*modes} <= {*known}, f"modes {list(modes)} are not of {', '.join(known)}")
 
 
 def draw_odd(rng: np.random.Generator, sizes: tuple[int, int]) -> int:

@@ -22,7 +22,9 @@ from keras_fsr.degradations.draws import (
     NoiseDraw,
     ResizeDraw,
     draw_odd,
+    require_modes,
 )
+from keras_fsr.degradations.limits import MIN_SIGMA
 
 MAX_STAGES = 4
 
@@ -54,6 +56,9 @@ class Staged:
     final_sinc: float = 0.0
     sinc_sizes: tuple[int, int] = (7, 21)
     swap: float = 1.0
+
+    def __post_init__(self):
+        require_modes(self.modes)
 
     def with_stages(self, count: int) -> "Staged":
         """The first `count` stages; the last one repeated where there are fewer."""
@@ -102,6 +107,9 @@ class Shuffled:
     jpeg: JPEGDraw = field(default_factory=JPEGDraw)
     final_jpeg: JPEGDraw = field(default_factory=JPEGDraw)
 
+    def __post_init__(self):
+        require_modes(self.modes)
+
     def draw(self, rng: np.random.Generator, scale: int) -> Chain:
         """A chain whose last image is `scale` times smaller than its first."""
         steps: list[Step] = []
@@ -126,9 +134,9 @@ class Shuffled:
     def _blur(self, rng: np.random.Generator, scale: int) -> Step:
         size = draw_odd(rng, self.sizes)
         if rng.random() < self.blur_aniso:
-            sigma_x, sigma_y = np.sqrt((4 + scale) * positive_uniform(rng, 2))
+            sigma_x, sigma_y = np.sqrt((4 + scale) * above_zero(rng, 2))
             return Blur("aniso", size, float(sigma_x), float(sigma_y), float(rng.uniform(0, math.pi)))
-        sigma = (2 + 0.2 * scale) * float(positive_uniform(rng, 1)[0])
+        sigma = (2 + 0.2 * scale) * float(above_zero(rng, 1)[0])
         return Blur("iso", size, sigma, sigma)
 
     def _reduce(self, rng: np.random.Generator, scale: int, share: float) -> Step:
@@ -171,13 +179,14 @@ class Degrader:
 
     def chain(self, *index: int) -> Chain:
         """The chain of an index, which is one number or several, none below 0."""
-        return self.degradation.draw(np.random.default_rng([self.seed, *index]), self.scale)
+        # The count keeps (1,) and (1, 0) apart: NumPy continues short seeds with zeros.
+        return self.degradation.draw(np.random.default_rng([self.seed, len(index), *index]), self.scale)
 
     def __call__(self, hr: np.ndarray, *index: int) -> np.ndarray:
         """(H, W, 3) uint8, sides that are multiples of the scale -> (H / scale, W / scale, 3) uint8."""
         return self.chain(*index)(hr)
 
 
-def positive_uniform(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Numbers from (0, 1]: a standard deviation of 0 is no kernel."""
-    return 1 - rng.random(count)
+def above_zero(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Numbers from 0 to 1, but not quite 0: a standard deviation of 0 is no kernel."""
+    return np.maximum(rng.random(count), MIN_SIGMA)

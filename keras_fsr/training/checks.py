@@ -145,7 +145,10 @@ def check_presets(shares: Mapping[str, float], section: str, where: str) -> None
     """Refuses degradations that do not exist or have no share."""
     if not shares or min(shares.values()) <= 0:
         raise RecipeError(f"{where}: {section}.presets name no degradation with a share above 0")
-    presets.mixture(shares)
+    try:
+        presets.mixture(shares)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {section}.presets: {error}") from None
 
 
 def check_weights(recipe: Recipe, where: str) -> None:

@@ -111,7 +111,7 @@ class DegradationTrainer(keras.Model):
             raise TrainingError(f"{NOT_FINITE} at step {self.step}; lower the learning rate") from None
 
     def train_step(self, data):
-        hq_a, lq_a, hq_b, lq_b = data[0] if len(data) == 1 else data
+        hq_a, lq_a, hq_b, lq_b = data
         if self.discriminator is not None:
             advance_spectral_norms(self.discriminator)
         with tf.GradientTape(persistent=True) as tape:
@@ -143,7 +143,7 @@ class DegradationTrainer(keras.Model):
         return self._results(loss, terms, lq_b, drawn)
 
     def test_step(self, data):
-        hq_a, lq_a, hq_b, lq_b = data[0] if len(data) == 1 else data
+        hq_a, lq_a, hq_b, lq_b = data
         omega_a, omega_b = self.generator.degnet([hq_a, lq_a]), self.generator.degnet([hq_b, lq_b])
         expected, drawn = self._synthesize(self.generator, hq_b, omega_a, tf.shape(lq_b), tf.constant(0, tf.int64))
         terms = self._terms(lq_b, expected, drawn, omega_a, omega_b)

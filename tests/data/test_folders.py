@@ -241,7 +241,7 @@ def test_lr_names_may_end_in_the_scale_as_div2k_s_do(make_images):
 def test_size_and_pixels_agree_on_a_picture_that_lies_on_its_side(tmp_path):
     from PIL import Image
 
-    from keras_fsr.data.patches import decode
+    from keras_fsr.data.loading import decode
 
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -1,15 +1,18 @@
-"""Patch sampling: aligned pairs, reproducible batches, the order of images, flatness and augmentation."""
+"""Patch sampling: aligned pairs, reproducible batches, the order of images, flatness, augmentation, degradation."""
 
 import dataclasses
 import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
-from keras_fsr.data import patches as module
 from keras_fsr.data.folders import Pair
-from keras_fsr.data.patches import Augmentation, Blur, Flatness, Patches, decode, load_pair, load_pairs
+from keras_fsr.data.loading import decode, load_pair
+from keras_fsr.data.patches import CONTEXT, Augmentation, Flatness, Patches
+from keras_fsr.degradations import presets
+from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DataError
 
 NO_AUGMENTATION = Augmentation(flip=0.0, flip_vertical=0.0, rotate=0.0)
@@ -257,14 +260,6 @@ def test_flips_come_at_their_probability(noise_pairs):
     assert 30 < flipped.sum() < 70
 
 
-def test_lr_is_made_by_pillow_bicubic_from_hr_cut_to_the_scale(save_image):
-    pixels = np.random.default_rng(0).integers(0, 256, (26, 35, 3), dtype=np.uint8)
-    lr, hr = load_pair(Pair(save_image("a.png", pixels)), scale=4)
-    np.testing.assert_array_equal(hr, pixels[:24, :32])
-    expected = Image.fromarray(pixels[:24, :32]).resize((8, 6), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(lr, np.asarray(expected))
-
-
 def test_patches_hold_the_lr_that_was_made(save_image):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     pairs = [Pair(save_image("a.png", pixels))]
@@ -273,13 +268,6 @@ def test_patches_hold_the_lr_that_was_made(save_image):
     expected, _ = load_pair(pairs[0], 3)
     np.testing.assert_array_equal(levels(lr[0]), expected)
     np.testing.assert_array_equal(levels(hr[0]), pixels)
-
-
-@pytest.mark.parametrize("channels", [1, 4], ids=["gray", "RGBA"])
-def test_images_become_rgb(channels, save_image):
-    pixels = np.full((4, 5, channels), 99, np.uint8)
-    result = decode(save_image("a.png", pixels.squeeze()))
-    np.testing.assert_array_equal(result, np.full((4, 5, 3), 99))
 
 
 def test_truncated_image_is_named(noise_pairs):
@@ -297,15 +285,6 @@ def test_truncated_image_is_named(noise_pairs):
 def test_pairs_are_checked(options, culprit, noise_pairs):
     with pytest.raises(DataError, match=culprit):
         Patches(noise_pairs, **options)
-
-
-def test_images_beyond_the_memory_are_refused(noise_pairs, monkeypatch):
-    total = sum(array.nbytes for pair in load_pairs(noise_pairs, 2) for array in pair)
-    monkeypatch.setattr(module, "MAX_CACHE_BYTES", total)
-    assert len(load_pairs(noise_pairs, 2)) == 4
-    monkeypatch.setattr(module, "MAX_CACHE_BYTES", total - 1)
-    with pytest.raises(DataError, match="4 images need more than"):
-        load_pairs(noise_pairs, 2)
 
 
 def test_settings_cannot_change_after_construction(noise_pairs):
@@ -326,49 +305,142 @@ def test_hr_images_also_enter_reduced(save_image):
     assert any(np.array_equal(np.rint(patch * 255), np.asarray(reduced)) for patch in hr.numpy())
 
 
-def gaussian(size: int, sigma: float) -> np.ndarray:
-    offsets = np.arange(size) - size // 2
-    taps = np.exp(-(offsets**2) / (2 * sigma**2))
-    return taps / taps.sum()
+@pytest.fixture
+def hr_pairs(save_image):
+    """Three HR images of noise without LR files, of unequal sizes that are multiples of 4."""
+    draw = np.random.default_rng(0)
+    shapes = [(96, 120), (128, 88), (92, 92)]
+    return [Pair(save_image(f"{i}.png", draw.integers(0, 256, (*s, 3), np.uint8))) for i, s in enumerate(shapes)]
 
 
-@pytest.mark.parametrize(("size", "sigma"), [(7, 5.0), (3, 0.8)])
-def test_blur_is_a_gaussian_of_its_size(size, sigma):
-    image = np.zeros((15, 15, 3), np.uint8)
-    image[7, 7] = 255
-    expected, half = np.zeros((15, 15)), size // 2
-    expected[7 - half : 8 + half, 7 - half : 8 + half] = 255 * np.outer(gaussian(size, sigma), gaussian(size, sigma))
-    for channel in range(3):
-        np.testing.assert_allclose(Blur(size, sigma)(image)[..., channel], expected, atol=1)
+def degrader(name: str, scale: int, seed: int = 0) -> Degrader:
+    return Degrader(presets.load(name), scale, seed)
 
 
-def test_blur_keeps_a_plain_image_and_its_type_to_the_edge():
-    image = np.full((9, 11, 3), (10, 200, 255), np.uint8)
-    result = Blur(7, 5.0)(image)
-    assert result.dtype == np.uint8
-    np.testing.assert_array_equal(result, image)
+class EveryNth:
+    """In the place of a `Degrader`: takes every n-th pixel, so that LR tells exactly where it lies in HR."""
+
+    def __init__(self, scale: int):
+        self.scale, self.calls = scale, []
+
+    def __call__(self, hr, *index):
+        self.calls.append((hr.shape[:2], *map(int, index)))
+        return hr[:: self.scale, :: self.scale]
 
 
-def test_blur_comes_before_the_reduction_and_leaves_the_original_sharp(save_image):
-    hr = np.random.default_rng(0).integers(0, 256, (24, 20, 3), np.uint8)
-    pair, blur = Pair(save_image("hr.png", hr)), Blur(7, 5.0)
-    lr, original = load_pair(pair, 2, blur)
-    np.testing.assert_array_equal(original, hr)
-    expected = Image.fromarray(blur(hr)).resize((10, 12), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(lr, np.asarray(expected))
-    assert lr.std() < 0.5 * load_pair(pair, 2)[0].std()
-
-
-def test_lr_files_that_are_given_are_not_blurred(noise_pairs):
-    for pair in noise_pairs:
-        np.testing.assert_array_equal(load_pair(pair, 2, Blur(7, 5.0))[0], decode(pair.lr))
-
-
-def test_patches_are_of_blurred_images_at_each_size(save_image):
+def test_patches_are_of_degraded_images_at_each_size(save_image):
     hr = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     pairs, options = [Pair(save_image("hr.png", hr))], {"batch_size": 2, "patch_size": 8, "hr_scales": (0.5,)}
     sharp = Patches(pairs, 2, **options)
-    blurred = Patches(pairs, 2, blur=Blur(7, 5.0), **options)
-    for (sharp_lr, sharp_hr), (lr, hr_patch) in zip(batches(sharp, 3), batches(blurred, 3), strict=True):
-        np.testing.assert_array_equal(sharp_hr, hr_patch)
-        assert (lr.std(axis=(1, 2, 3)) < 0.7 * sharp_lr.std(axis=(1, 2, 3))).all()
+    for copies in (0, 1, 2):
+        blurred = Patches(pairs, 2, degrade=degrader("jiang", 2), copies=copies, **options)
+        for (sharp_lr, sharp_hr), (lr, hr_patch) in zip(batches(sharp, 3), batches(blurred, 3), strict=True):
+            np.testing.assert_array_equal(sharp_hr, hr_patch)
+            assert (lr.std(axis=(1, 2, 3)) < 0.7 * sharp_lr.std(axis=(1, 2, 3))).all()
+
+
+@pytest.mark.parametrize("copies", [0, 1, 2])
+def test_lr_files_that_are_given_are_not_degraded(copies, noise_pairs, save_image):
+    grey = Pair(save_image("grey.png", np.full((16, 16, 3), 128, np.uint8)))
+    make = {"scale": 2, "batch_size": 5, "patch_size": 4}
+    patches = Patches([*noise_pairs, grey], degrade=degrader("real-esrgan", 2), copies=copies, **make)
+    changed = 0
+    for step, (lr, hr) in enumerate(batches(patches, 6)):
+        for name, low, high in zip(patches.files(step), lr, hr, strict=True):
+            if name == str(grey.hr):
+                changed += (levels(low) != 128).any()
+            else:
+                np.testing.assert_array_equal(high, low.repeat(2, axis=0).repeat(2, axis=1))
+    assert changed == 6
+
+
+def test_live_degradation_of_a_step_is_always_the_same(hr_pairs):
+    make = {"scale": 4, "batch_size": 3, "patch_size": 10, "seed": 4, "copies": 0}
+    first, second = (batches(Patches(hr_pairs, degrade=degrader("real-esrgan", 4), **make), 5) for _ in range(2))
+    later = batches(Patches(hr_pairs, degrade=degrader("real-esrgan", 4), **make), 2, first_step=3)
+    for (lr, hr), (same_lr, same_hr) in zip(first + first[3:], second + later, strict=True):
+        np.testing.assert_array_equal(lr, same_lr)
+        np.testing.assert_array_equal(hr, same_hr)
+
+
+def test_live_degradation_makes_each_patch_anew(save_image):
+    hr = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    pairs = [Pair(save_image("hr.png", hr))]  # one patch and no more
+    make = {"scale": 4, "batch_size": 2, "patch_size": 8, "augmentation": NO_AUGMENTATION}
+    drawn = lr_patches(Patches(pairs, degrade=degrader("real-esrgan", 4), copies=0, **make), 10)
+    assert len({patch.tobytes() for patch in drawn}) == 20
+    whole = lr_patches(Patches(pairs, degrade=degrader("real-esrgan", 4), copies=1, **make), 10)
+    assert len({patch.tobytes() for patch in whole}) == 1
+
+
+@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, EVERY_AUGMENTATION])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_live_patch_lies_where_its_hr_patch_lies(scale, augmentation, hr_pairs):
+    plain = EveryNth(scale)
+    make = {"batch_size": 3, "patch_size": 6, "hr_scales": (0.6,), "augmentation": NO_AUGMENTATION}
+    patches = Patches(hr_pairs, scale, degrade=plain, copies=0, **make)
+    for lr, hr in batches(patches, 20):
+        np.testing.assert_array_equal(lr, hr[:, ::scale, ::scale])
+    whole = Patches(hr_pairs, scale, **(make | {"augmentation": augmentation}))
+    live = Patches(hr_pairs, scale, degrade=plain, copies=0, **(make | {"augmentation": augmentation}))
+    for (_, one), (_, other) in zip(batches(whole, 5), batches(live, 5), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_live_patch_is_degraded_with_its_surroundings_and_by_its_index(save_image):
+    hr = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
+    plain = EveryNth(2)
+    patches = Patches([Pair(save_image("hr.png", hr))], 2, batch_size=2, patch_size=6, degrade=plain, copies=0)
+    batches(patches, 40)
+    assert sorted(index for _, index in plain.calls)[:80] == list(range(80))
+    sides = np.array([shape for shape, _ in plain.calls])
+    assert (sides % 2 == 0).all()
+    # A patch and what surrounds it; less where the image ends, but never less than the patch.
+    assert sides.max() == 2 * (6 + 2 * CONTEXT)
+    assert 2 * 6 <= sides.min() < sides.max()
+
+
+# Pixels of the edge that know what is beyond it: Pillow's bicubic reaches 2 LR pixels, a 7x7 blur 3 HR pixels more.
+@pytest.mark.parametrize(("name", "scale", "edge"), [("bicubic", 2, 2), ("bicubic", 4, 2), ("jiang", 2, 4)])
+def test_live_and_whole_degradation_agree_inside_the_patch(name, scale, edge, hr_pairs):
+    make = {"scale": scale, "batch_size": 3, "patch_size": 12, "degrade": degrader(name, scale)}
+    live, whole = (batches(Patches(hr_pairs, copies=copies, **make), 10) for copies in (0, 1))
+    for (lr, hr), (whole_lr, whole_hr) in zip(live, whole, strict=True):
+        np.testing.assert_array_equal(hr, whole_hr)
+        np.testing.assert_array_equal(lr[:, edge:-edge, edge:-edge], whole_lr[:, edge:-edge, edge:-edge])
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+def test_number_of_threads_changes_no_batch(copies, hr_pairs):
+    patches = Patches(hr_pairs, 4, 3, patch_size=10, degrade=degrader("real-esrgan", 4), copies=copies)
+    runs = []
+    for threads in (1, 4):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        runs.append(list(patches.dataset().with_options(options).take(8).as_numpy_iterator()))
+    for (lr, hr), (same_lr, same_hr) in zip(*runs, strict=True):
+        np.testing.assert_array_equal(lr, same_lr)
+        np.testing.assert_array_equal(hr, same_hr)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_copies_take_turns_by_pass_over_the_images(copies, plain_pairs):
+    def degrade(hr, image, copy):
+        assert (hr == 10 * image).all()
+        return np.full((4, 4, 3), 10 * image + copy, np.uint8)
+
+    patches = Patches(plain_pairs(4), 2, batch_size=2, patch_size=4, degrade=degrade, copies=copies)
+    for step, (lr, hr) in enumerate(batches(patches, 16)):
+        # Two steps are a pass.
+        np.testing.assert_array_equal(levels(lr)[:, 0, 0, 0] - levels(hr)[:, 0, 0, 0], step // 2 % copies)
+
+
+def test_copies_are_the_degrader_s_of_image_and_copy(hr_pairs):
+    degrade = degrader("real-esrgan", 4, seed=2)
+    make = {"batch_size": 1, "patch_size": 23, "augmentation": NO_AUGMENTATION}
+    patches = Patches(hr_pairs[2:], 4, degrade=degrade, copies=2, **make)  # 92x92 is one patch
+    whole = decode(hr_pairs[2].hr)
+    drawn = levels(lr_patches(patches, 4))
+    for step in range(4):
+        np.testing.assert_array_equal(drawn[step], degrade(whole, 0, step % 2))
+    np.testing.assert_array_equal(load_pair(hr_pairs[2], 4, degrade)[0], drawn[0])

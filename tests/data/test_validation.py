@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from keras_fsr.data.folders import Pair
-from keras_fsr.data.patches import Blur, load_pair
+from keras_fsr.data.loading import load_pair
 from keras_fsr.data.validation import smallest_pairs, whole_images
+from keras_fsr.degradations import presets
+from keras_fsr.degradations.second_order import Degrader
 
 SHAPES = [(8, 12), (4, 4), (12, 8), (4, 20), (8, 4)]  # (height, width); areas 96, 16, 96, 80, 32
 
@@ -68,10 +70,20 @@ def test_images_are_cut_to_what_a_generator_that_unshuffles_takes(save_image):
     assert lr.shape == (1, 8, 10, 3)
 
 
-def test_blur_is_that_of_the_training(pairs):
-    blur = Blur(7, 5.0)
-    for pair, (lr, hr) in zip(pairs, whole_images(pairs, 2, blur).as_numpy_iterator(), strict=True):
-        expected_lr, expected_hr = load_pair(pair, 2, blur)
-        np.testing.assert_allclose(lr[0], expected_lr / 255, atol=1e-6)
-        np.testing.assert_allclose(hr[0], expected_hr / 255, atol=1e-6)
-        assert not np.array_equal(expected_lr, load_pair(pair, 2)[0])
+@pytest.mark.parametrize("name", ["jiang", "real-esrgan"])
+def test_degradation_is_that_of_the_training_and_each_image_s_own(name, pairs):
+    degrade = Degrader(presets.load(name), 2)
+    stream = whole_images(pairs, 2, degrade)
+    for _ in range(2):  # every epoch the same
+        for index, (pair, (lr, hr)) in enumerate(zip(pairs, stream.as_numpy_iterator(), strict=True)):
+            expected_lr, expected_hr = load_pair(pair, 2, degrade, index)
+            np.testing.assert_allclose(lr[0], expected_lr / 255, atol=1e-6)
+            np.testing.assert_allclose(hr[0], expected_hr / 255, atol=1e-6)
+            assert not np.array_equal(expected_lr, load_pair(pair, 2)[0])
+
+
+def test_given_lr_images_are_not_degraded(save_image):
+    lr = np.random.default_rng(1).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    pair = Pair(save_image("hr.png", np.zeros((8, 12, 3), np.uint8)), save_image("lr.png", lr))
+    [(result, _)] = whole_images([pair], 2, Degrader(presets.load("real-esrgan"), 2)).as_numpy_iterator()
+    np.testing.assert_allclose(result[0], lr / 255, atol=1e-6)

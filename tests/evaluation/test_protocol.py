@@ -200,6 +200,35 @@ def test_evaluate_gives_the_model_the_lr(tmp_path):
     assert row.ssim_y == pytest.approx(1.0)
 
 
+def test_evaluate_takes_lr_images_that_are_made_otherwise(tmp_path):
+    images = {name: _smooth(40, 49, seed) for seed, name in enumerate(["a.png", "b.png"])}
+    files = [_save(tmp_path / name, image) for name, image in images.items()]
+    seen, inputs = [], []
+
+    def make_lr(file: Path, hr: np.ndarray) -> np.ndarray:
+        seen.append((file, hr))
+        return hr[::4, ::4]
+
+    def model(lr: np.ndarray) -> np.ndarray:
+        inputs.append(lr)
+        return baselines(4)["bicubic"](lr)
+
+    rows = evaluate({"bicubic": model}, files, 4, make_lr=make_lr)
+    assert [file for file, _ in seen] == files
+    for (file, given), lr, row in zip(seen, inputs, rows, strict=True):
+        hr = images[file.name][:, :48]
+        np.testing.assert_array_equal(given, hr)  # cut to a multiple of the scale
+        np.testing.assert_array_equal(lr, hr[::4, ::4])
+        assert {metric: getattr(row, metric) for metric in METRICS} == fidelity(baselines(4)["bicubic"](lr), hr, 4)
+    assert rows[0].psnr_y != evaluate({"bicubic": model}, files[:1], 4)[0].psnr_y
+
+
+def test_evaluate_refuses_lr_images_of_another_size(tmp_path):
+    file = _save(tmp_path / "a.png", _smooth(40, 49))
+    with pytest.raises(DataError, match=r"a\.png: its LR has 24x20 pixels, 48x40 by 4 are wanted"):
+        evaluate(baselines(4), [file], 4, make_lr=lambda file, hr: hr[::2, ::2])
+
+
 @pytest.mark.parametrize(
     "model",
     [

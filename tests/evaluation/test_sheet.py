@@ -220,6 +220,23 @@ def test_evaluation_sheet_shows_input_bicubic_model_original(tmp_path):
     assert (tmp_path / "sheet.png").is_file()
 
 
+def test_evaluation_sheet_shows_lr_images_that_are_made_otherwise(tmp_path):
+    hr = _noise(256, 250)
+    Image.fromarray(hr).save(tmp_path / "face.png")
+    models = {**baselines(4), "mine": _nearest_model}
+
+    def make_lr(file: Path, image: np.ndarray) -> np.ndarray:
+        assert file == tmp_path / "face.png"
+        np.testing.assert_array_equal(image, hr[:, :248])
+        return image[::4, ::4]
+
+    rows = evaluate(models, [tmp_path / "face.png"], 4, make_lr=make_lr)
+    sheet = evaluation_sheet(rows, models, 4, make_lr=make_lr)
+    lr = hr[::4, :248:4]
+    for column, image in enumerate([_nearest(lr, 4), baselines(4)["bicubic"](lr), _nearest_model(lr)]):
+        np.testing.assert_array_equal(_cell(sheet, 256, 0, column, 4, 1)[:, 4:252], image)
+
+
 def test_evaluation_sheet_needs_a_model():
     with pytest.raises(DataError, match="interpolations"):
         evaluation_sheet(_rows({"a": 1.0}), baselines(4), 4)

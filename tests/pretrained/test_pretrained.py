@@ -34,9 +34,11 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_names_are_those_of_the_cards(folder):
-    (folder / "another_x4.json").write_text("{}")
+    (folder / "another_x4.json").write_text(json.dumps({**CARD, "name": "another_x4"}))
+    (folder / "camera_x4.json").write_text(json.dumps({**CARD, "name": "camera_x4", "kind": "degradation"}))
     (folder / "no_card.tflite").write_bytes(b"")
     assert pretrained.names() == ["another_x4", "tiny_x2"]
+    assert pretrained.names(pretrained.DEGRADATION) == ["camera_x4"]
 
 
 def test_card_holds_what_its_file_says(folder):

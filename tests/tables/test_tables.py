@@ -2,12 +2,16 @@
 
 import csv
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from keras_fsr.degradations import presets
+from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DataError, RecipeError, TrainingError
+from keras_fsr.evaluation.protocol import reduce_image
 from keras_fsr.tables import make
 from keras_fsr.tables.papers import TABLES, Table, TableRow
 from keras_fsr.training.recipes import save_recipe
@@ -15,6 +19,7 @@ from keras_fsr.training.recipes import save_recipe
 TOY = (
     "data.patch_size=16",
     "data.batch_size=2",
+    "degradation.presets={real-esrgan: 1.0}",
     "perceptual.weights=random",
     "generator.options={num_features: 8, growth_channels: 4, num_blocks: 1, hardware: true, anchor: true}",
     "adversarial.options={num_features: 4}",
@@ -102,6 +107,20 @@ def test_a_stopped_row_is_resumed(toy, faces, tmp_path, monkeypatch):
             make.make_table("T", faces, tmp_path, steps=4, progress=lambda _: None, overrides=TOY)
     assert calls == [False, True]
     assert run.is_dir()
+
+
+def test_lr_of_a_table_is_reduced_or_made_by_its_degradation():
+    hr = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    for name, degradation in (("A", ""), ("C", "jiang")):
+        table = TABLES[name]
+        assert table.degradation == degradation
+        lr = make.make_lr(table)(Path("a.png"), hr)
+        if degradation:
+            expected = Degrader(presets.load(degradation), table.scale)(hr, 0)
+            assert lr.std() < 0.5 * reduce_image(hr, table.scale).std()
+        else:
+            expected = reduce_image(hr, table.scale)
+        np.testing.assert_array_equal(lr, expected)
 
 
 def test_missing_test_folder_is_named(toy, tmp_path):

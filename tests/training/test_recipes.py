@@ -47,7 +47,7 @@ def test_recipe_of_a_name_alone_is_all_defaults(write_recipe):
         ("name: a\nscal: 2", "unknown key 'scal'; did you mean 'scale'"),
         ("name: a\ntraining: {learning-rate: 1}", "training: unknown key 'learning-rate'.*'learning_rate'"),
         ("name: a\ndata: {patchsize: 8}", "data: unknown key 'patchsize'; did you mean 'patch_size'"),
-        ("name: a\nzzzzzz: 2", "unknown key 'zzzzzz'; known: name, scale, generator, data, training"),
+        ("name: a\nzzzzzz: 2", "unknown key 'zzzzzz'; known: name, scale, generator, data, degradation, training"),
         ("name: a\n1: 2", "unknown key 1"),
         ("scale: 4", "lacks the key 'name'"),
         ("name: 5", "name is 5, but must be of type str"),
@@ -83,9 +83,18 @@ def test_recipe_of_a_name_alone_is_all_defaults(write_recipe):
         ("name: a\nscale: 0", r"scale 0 is not at least 1"),
         ("name: a\ndata: {hr_scales: [0.5, 1.5]}", r"hr_scales \[0.5, 1.5\] are not all between 0 and 1"),
         ("name: a\ndata: {flatness_increase: 0.1}", r"does nothing without a flatness_maximum"),
-        ("name: a\ndata: {blur_size: 4, blur_sigma: 1}", "a blur needs an odd blur_size and a blur_sigma above 0"),
-        ("name: a\ndata: {blur_size: 7}", "a blur needs an odd blur_size and a blur_sigma above 0"),
-        ("name: a\ndata: {blur_size: 7, blur_sigma: -1}", "a blur needs an odd blur_size and a blur_sigma above 0"),
+        ("name: a\ndata: {blur_size: 7}", "data: unknown key 'blur_size'"),  # of version 0; now a degradation
+        ("name: a\ndegradation: {}", "degradation.presets name no degradation with a share above 0"),
+        ("name: a\ndegradation: {presets: {}}", "degradation.presets name no degradation with a share above 0"),
+        ("name: a\ndegradation: {presets: {jiang: 0}}", "presets name no degradation with a share above 0"),
+        ("name: a\ndegradation: {presets: {jiang: 1, bicubic: -1}}", "no degradation with a share above 0"),
+        ("name: a\ndegradation: {presets: {jiangg: 1}}", "jiangg: no such degradation; did you mean 'jiang'"),
+        ("name: a\ndegradation: {presets: {jiang: all}}", "presets.jiang is 'all', but must be of type float"),
+        ("name: a\ndegradation: {presets: jiang}", "presets is 'jiang', but must be of type mapping"),
+        ("name: a\ndegradation: {presets: {jiang: 1}, copies: -1}", "degradation.copies -1 is below 0"),
+        ("name: a\ndegradation: {presets: {jiang: 1}, copies: 1.5}", "copies is 1.5, but must be of type int"),
+        ("name: a\ndegradation: {preset: {jiang: 1}}", "unknown key 'preset'; did you mean 'presets'"),
+        ("name: a\ndegradation: 5", "degradation: is 5, but must be keys and values"),
         ("name: a\nadversarial: {discriminator: unett}", "unknown discriminator 'unett'; did you mean 'unet'"),
         (
             "name: a\nadversarial: {discriminator: zzz}",
@@ -133,8 +142,8 @@ def test_bad_recipe_is_refused_with_its_file_and_the_remedy(text, message, write
         "training: {loss_weight: 0}\npieapp: {}",
         "training: {monitor: val_perceptual}\nperceptual: {}",
         "training: {monitor: step, decay: step, optimizer: sgd}",
-        "data: {blur_size: 7, blur_sigma: 5}",
-        "data: {blur_sigma: 5}",
+        "degradation: {presets: {jiang: 1.0}, copies: 1}",
+        "degradation: {presets: {real-esrgan: 2, bsrgan: 1, face: 0.5}}",
     ],
 )
 def test_possible_recipe_loads(text, write_recipe):
@@ -177,6 +186,33 @@ def test_section_is_absent_by_default_and_by_null_and_can_be_switched_on(section
     again = load_recipe(with_section, [f"{section}=null", f"{section}.weight=2"])
     assert getattr(again, section) == type(getattr(again, section))(weight=2.0)
     assert getattr(load_recipe(write_recipe(f"name: a\n{section}:")), section) is None
+
+
+def test_degradation_is_absent_by_default_and_by_null_and_can_be_switched_on(write_recipe):
+    assert load_recipe(write_recipe("name: a")).degradation is None
+    path = write_recipe("name: a\ndegradation: {presets: {jiang: 1}, copies: 3}")
+    degradation = load_recipe(path).degradation
+    assert (dict(degradation.presets), degradation.copies) == ({"jiang": 1.0}, 3)
+    assert load_recipe(path, ["degradation=null"]).degradation is None
+    again = load_recipe(path, ["degradation=null", "degradation.presets={bsrgan: 0.5}"]).degradation
+    assert (dict(again.presets), again.copies) == ({"bsrgan": 0.5}, 0)  # every patch anew
+
+
+def test_degradation_may_be_a_file_of_ones_own(write_recipe, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("order: staged\nmodes: [area]\n", encoding="utf-8")
+    path = write_recipe(f"name: a\ndegradation: {{presets: {{{own}: 1}}}}")
+    assert load_recipe(path).degradation.presets == {str(own): 1.0}
+    own.write_text("order: staged\nmode: [area]\n", encoding="utf-8")
+    with pytest.raises(
+        RecipeError, match="degradation.presets: .*own.yaml: unknown key 'mode'; did you mean 'modes'"
+    ):
+        load_recipe(path)
+
+
+def test_recipe_of_paper_c_blurs_as_the_paper_does():
+    degradation = load_recipe("residual_shuffle_x2").degradation
+    assert (dict(degradation.presets), degradation.copies) == ({"jiang": 1.0}, 1)
 
 
 BUDGETED = """
@@ -232,7 +268,12 @@ def test_bad_budget_is_refused(block, message, write_recipe):
         load_recipe(write_recipe(f"name: a\nbudget: {block}"), budget=True)
 
 
-@pytest.mark.parametrize("name", [name for name in list_recipes() if load_recipe(name).budget])
+def budgeted() -> list[str]:
+    """Recipes of the package with a budget block."""
+    return [name for name in list_recipes() if "budget" in yaml.safe_load((FOLDER / f"{name}.yaml").read_text())]
+
+
+@pytest.mark.parametrize("name", budgeted())
 def test_shipped_budget_loads_and_is_smaller(name):
     published, small = load_recipe(name), load_recipe(name, budget=True)
     assert small.training.steps <= 1000 < published.training.steps

@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from keras_fsr import generators
 from keras_fsr.training import callbacks, run
-from keras_fsr.training.recipes import Recipe, list_recipes, load_recipe
+from keras_fsr.training.recipes import FOLDER, Recipe, list_recipes, load_recipe
 
 STEPS, STEPS_PER_EPOCH = 4, 2
 GENERATORS = {
@@ -25,6 +26,11 @@ DISCRIMINATORS = {
     "unet": {"num_features": 4},
     "vgg": {"form": "grouped", "num_features": 4},
 }
+
+
+def generators_recipes() -> list[str]:
+    """Recipes that train a generator, not a degradation, which their section `hidden` tells."""
+    return [name for name in list_recipes() if "hidden" not in yaml.safe_load((FOLDER / f"{name}.yaml").read_text())]
 
 
 def tiny(name: str) -> Recipe:
@@ -104,7 +110,7 @@ def train(recipe, data, out, monkeypatch, resume=False, stop_after=None):
     return kept["trainer"], kept["first"], path
 
 
-@pytest.fixture(scope="module", params=list_recipes())
+@pytest.fixture(scope="module", params=generators_recipes())
 def uninterrupted(request, data, tmp_path_factory):
     recipe = tiny(request.param)
     with pytest.MonkeyPatch.context() as patch:
