@@ -2,11 +2,13 @@
 
     python export/release.py RUN --data FACES --description TEXT --hours H [--checkpoint FILE.keras]
         [--command CMD ...] [--results NAME=DIR ...] [--weights DIR]
+        [--degraded PRESET:SEED] [--degraded-results NAME=DIR ...]
 
 FACES has the subfolders `train` and `test/SIZE` and a `manifest.csv` with the columns file, split and source;
 each --results folder holds what another model made of the LR of test/256 (`benchmarks/peers.py`). With --weights, the
 folder of LPIPS' weights, LPIPS is measured too. The figures are those of the `.tflite` that is written, run through
-the Predictor, as a user would.
+the Predictor, as a user would. --degraded measures on test/256 as `keras-fsr degrade` makes it, too, beside the other
+shipped models, and takes the card's headline from there.
 """
 
 import argparse
@@ -22,15 +24,19 @@ from pathlib import Path
 from keras_fsr import generators, pretrained
 from keras_fsr.arguments import named_folder
 from keras_fsr.cli import make_lpips
+from keras_fsr.data.degraded_folder import number_of
 from keras_fsr.data.folders import list_images
+from keras_fsr.degradations import presets
+from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.deploy.tflite import export_tflite
 from keras_fsr.evaluation import protocol
 from keras_fsr.evaluation.report import read_results
 from keras_fsr.inference.predictor import Predictor
 from keras_fsr.training.recipes import Recipe, load_recipe
 
+CLEAN = "Made for clean reductions by 4; blur, noise and JPEG artefacts of the input stay or grow."
+DEGRADED = "Made for blurred, noisy or compressed input; of clean reductions it keeps less than the other models do."
 LIMITS = [
-    "Made for clean reductions by 4; blur, noise and JPEG artefacts of the input stay or grow.",
     "Restores no identity: what the reduction has lost is {replaced_by}, not evidence.",
     "Generated portraits (a third of the data) and members of the US Congress do not stand for all faces.",
 ]
@@ -54,7 +60,11 @@ def make(recipe: Recipe, folder: Path, lpips: protocol.Distance | None, argument
     model = generators.load(keras_file)
     export_tflite(model, tflite_file, "dynamic")
     figures, subgroups = measure(tflite_file, arguments.data, recipe.scale, arguments.results, lpips)
-    figures["headline"] = headline(figures[FIRST_TEST][recipe.name])
+    best = FIRST_TEST
+    if arguments.degraded:
+        best = f"{FIRST_TEST} by {arguments.degraded[0]}, seed {arguments.degraded[1]}"
+        figures[best] = measure_degraded(tflite_file, recipe.scale, lpips, arguments)
+    figures["headline"] = headline(best, figures[best][recipe.name])
     card = pretrained.Card(
         name=recipe.name,
         description=arguments.description,
@@ -72,10 +82,14 @@ def make(recipe: Recipe, folder: Path, lpips: protocol.Distance | None, argument
         },
         figures=figures,
         limits=[
-            limit.format(replaced_by="an invention" if recipe.adversarial else "a plausible mean") for limit in LIMITS
+            DEGRADED if recipe.degradation else CLEAN,
+            *(
+                limit.format(replaced_by="an invention" if recipe.adversarial else "a plausible mean")
+                for limit in LIMITS
+            ),
         ],
         subgroups=subgroups,
-        fidelity=recipe.start,
+        fidelity=recipe.start if recipe.start in pretrained.names() else "",
     )
     (folder / f"{recipe.name}.json").write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
     print(json.dumps({"figures": figures, "subgroups": subgroups}, indent=1))
@@ -91,11 +105,19 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--command", action="append", default=[], help="a command that made the run; repeatable")
     parser.add_argument("--results", action="append", default=[], type=named_folder, metavar="NAME=DIR")
     parser.add_argument("--weights", type=Path, help="folder of LPIPS' weights (default: LPIPS is not measured)")
+    parser.add_argument("--degraded", type=preset_and_seed, metavar="PRESET:SEED")
+    parser.add_argument("--degraded-results", action="append", default=[], type=named_folder, metavar="NAME=DIR")
     return parser.parse_args()
 
 
-def headline(best: dict[str, float]) -> str:
-    text = f"{FIRST_TEST}: PSNR-Y {best['psnr_y']:.2f} dB, SSIM-Y {best['ssim_y']:.4f}"
+def preset_and_seed(text: str) -> tuple[str, int]:
+    """An argument PRESET:SEED."""
+    preset, _, seed = text.partition(":")
+    return preset, int(seed)
+
+
+def headline(test: str, best: dict[str, float]) -> str:
+    text = f"{test}: PSNR-Y {best['psnr_y']:.2f} dB, SSIM-Y {best['ssim_y']:.4f}"
     return text + (f", LPIPS {best['lpips']:.4f}" if "lpips" in best else "")
 
 
@@ -115,6 +137,25 @@ def measure(
             group = [row for row in rows if sources[row.file.resolve()] == source]
             subgroups[f"{size}, source {source}"] = summary(group)
     return figures, subgroups
+
+
+def measure_degraded(model: Path, scale: int, lpips: protocol.Distance | None, arguments: argparse.Namespace) -> dict:
+    """Figures on a degraded test set, of the other shipped models of this scale, too."""
+    folder = arguments.data / FIRST_TEST
+    others = [name for name in pretrained.names() if name != model.stem and pretrained.card(name).scale == scale]
+    models = {**protocol.baselines(scale), model.stem: Predictor(model).predict}
+    models |= {name: Predictor(name).predict for name in others}
+    preset, seed = arguments.degraded
+    degrade = Degrader(presets.load(preset), scale, seed)
+    rows = protocol.evaluate(
+        models,
+        list_images(folder),
+        scale,
+        results=read_results(arguments.degraded_results, folder),
+        lpips=lpips,
+        make_lr=lambda file, hr: degrade(hr, number_of(file.relative_to(folder))),
+    )
+    return summary(rows)
 
 
 def summary(rows) -> dict:

@@ -49,7 +49,7 @@ def main() -> None:
         shutil.copyfile(arguments.checkpoint or arguments.run / f"{recipe.name}.keras", file)
         preset = presets.mixture(recipe.hidden.presets)
         bank(preset, file, list_images(arguments.data / "train"), recipe).save(folder / f"{recipe.name}.npz")
-        figures = measure(preset, file, list_images(arguments.data / "val" / "256"), arguments)
+        figures = measure(recipe, file, list_images(arguments.data / "val" / "256"), arguments)
         network = load_network(str(file))
         export_synnet(network.synnet, folder / f"{recipe.name}.tflite")
         card = pretrained.Card(
@@ -84,7 +84,9 @@ def bank(preset, file: Path, images: list[Path], recipe) -> LearnedDegradation:
     return LearnedDegradation(np.stack(omegas), recipe.name, recipe.scale)
 
 
-def measure(preset, file: Path, images: list[Path], arguments: argparse.Namespace) -> dict:
+def measure(recipe, file: Path, images: list[Path], arguments: argparse.Namespace) -> dict:
+    """The figures of `benchmarks/transfer.py`, on cameras of the run's first preset."""
+    preset = presets.load(next(iter(recipe.hidden.presets)))
     rows, _ = transfer.all_rows(preset, images, str(file), arguments.cameras, make_lpips(arguments.weights))
     names = list(dict.fromkeys(row["candidate"] for row in rows))
     means = {name: {key: round(transfer.mean(rows, name, key), 4) for key in transfer.FIGURES} for name in names}

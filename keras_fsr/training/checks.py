@@ -7,6 +7,7 @@ from typing import Any
 from keras_fsr import discriminators, generators
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.learned.degnet import DegNet
+from keras_fsr.degradations.learned.discriminator import PairDiscriminator
 from keras_fsr.degradations.learned.synnet import SynNet
 from keras_fsr.errors import RecipeError
 from keras_fsr.losses.adversarial import ADVERSARIAL_LOSSES
@@ -16,7 +17,7 @@ from keras_fsr.settings import nearest
 from keras_fsr.training.optimizers import DECAYS, OPTIMIZERS
 from keras_fsr.training.recipes import Recipe, TrainingRecipe, TransferRecipe
 
-NETWORKS = {"degnet": DegNet, "synnet": SynNet}
+NETWORKS = {"degnet": DegNet, "synnet": SynNet, "adversarial": PairDiscriminator}
 NOT_OPTIONS = ("self", "kwargs", "scale", "size")  # of a network's constructor
 MONITORS = ("val_psnr_y", "val_perceptual", "step")
 
@@ -36,9 +37,19 @@ def check_transfer(recipe: TransferRecipe, where: str) -> None:
     """Checks a recipe that learns a degradation."""
     check_names(recipe, where)
     check_training(recipe.training, where)
-    for key in ("cameras", "validation_cameras", "batch_size"):
-        if getattr(recipe.hidden, key) < 1:
-            raise RecipeError(f"{where}: {key} {getattr(recipe.hidden, key)} is not at least 1")
+    for section, key, least in (
+        (recipe, "scale", 1),
+        (recipe.hidden, "cameras", 1),
+        (recipe.hidden, "validation_cameras", 1),
+        (recipe.hidden, "batch_size", 2),  # a camera is compared with another one of its batch
+        (recipe.networks, "size", 1),
+    ):
+        if getattr(section, key) < least:
+            raise RecipeError(f"{where}: {key} {getattr(section, key)} is not at least {least}")
+    for section, key in ((recipe.omega, "swap"), (recipe.hidden, "validation_share")):
+        if not 0 <= getattr(section, key) <= 1:
+            raise RecipeError(f"{where}: {key} {getattr(section, key)} is not between 0 and 1")
+    check_perceptual(recipe, where)
     for section, keys in (
         (recipe.training, ("loss_weight",)),
         (recipe.omega, ("bands_weight", "same_weight", "other_weight", "margin")),
@@ -47,7 +58,8 @@ def check_transfer(recipe: TransferRecipe, where: str) -> None:
     ):
         check_not_negative(section, keys, where)
     check_presets(recipe.hidden.presets, "hidden", where)
-    for name, options in (("degnet", recipe.networks.degnet), ("synnet", recipe.networks.synnet)):
+    parts = [("degnet", recipe.networks.degnet), ("synnet", recipe.networks.synnet)]
+    for name, options in [*parts, *([("adversarial", recipe.adversarial.options)] if recipe.adversarial else [])]:
         known = [key for key in inspect.signature(NETWORKS[name].__init__).parameters if key not in NOT_OPTIONS]
         for option in options:
             if option not in known:
@@ -112,7 +124,12 @@ def check_values(recipe: Recipe, where: str) -> None:
         )
     if training.grid_weight and recipe.scale < 2:
         raise RecipeError(f"{where}: grid_weight needs a scale of at least 2")
-    if training.monitor == "val_perceptual" and not recipe.perceptual:
+    check_perceptual(recipe, where)
+
+
+def check_perceptual(recipe: Recipe | TransferRecipe, where: str) -> None:
+    """Refuses a perceptual loss of nothing, and a monitor of one that is not there."""
+    if recipe.training.monitor == "val_perceptual" and not recipe.perceptual:
         raise RecipeError(f"{where}: monitor val_perceptual needs a perceptual section")
     if recipe.perceptual and not recipe.perceptual.taps:
         raise RecipeError(f"{where}: perceptual taps are empty; name a layer, e.g. block3_conv3: 1.0")

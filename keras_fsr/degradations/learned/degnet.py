@@ -71,12 +71,12 @@ class DegNet(keras.Model):
             x = layers.LeakyReLU(negative_slope=SLOPE)(x)
             x = layers.Conv2D(channels, 3, padding="same", name=f"conv{stage}b")(x)
             x = layers.LeakyReLU(negative_slope=SLOPE)(x)
-            pooled.append(Statistics(name=f"statistics{stage}")(x))
+            pooled.append(Statistics(name=f"statistics{stage}", dtype="float32")(x))
         x = layers.Concatenate(name="pooled")(pooled)
         for index in range(2):
             x = layers.Dense(hidden, name=f"dense{index}")(x)
             x = layers.LeakyReLU(negative_slope=SLOPE)(x)
-        omega = UnitRMS(name="unit")(layers.Dense(size, dtype="float32", name="omega")(x))
+        omega = UnitRMS(name="unit", dtype="float32")(layers.Dense(size, dtype="float32", name="omega")(x))
         super().__init__([hq, lq], omega, **kwargs)
         self.config = {"scale": scale, "size": size, "filters": list(filters), "hidden": hidden}
 

@@ -149,7 +149,7 @@ class SynNet(keras.Model):
     ):
         hq, omega = keras.Input((None, None, 3), name="hq"), keras.Input((size,), name="omega")
         noise = keras.Input((None, None, noise_channels()), name="noise")
-        w = UnitRMS(name="omega_unit")(omega)
+        w = UnitRMS(name="omega_unit", dtype="float32")(omega)
         for index in range(dense):
             w = layers.LeakyReLU(negative_slope=SLOPE)(layers.Dense(hidden, name=f"dense{index}")(w))
 

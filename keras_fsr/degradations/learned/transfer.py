@@ -1,10 +1,12 @@
 """The learned degradation in use: what some pairs of pictures show is done to other pictures."""
 
 import functools
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from keras_fsr.files import whole_file
 
 NETWORK = "degradation_x4"  # the shipped one
 MULTIPLE = 8  # of LR pixels, that SynNet's halvings divide
+UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error, DataError)  # as .npz
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class LearnedDegradation:
         scale: the network's.
 
     Raises:
-        DataError: the Omegas are not finite vectors of the network's size.
+        DataError: the Omegas are not finite vectors, or the scale is below 1.
 
     Example:
         camera = fit_degradation([(hq, lq), ...])  # (H, W, 3) and (H / 4, W / 4, 3) uint8
@@ -69,6 +72,8 @@ class LearnedDegradation:
         self.scale = int(scale)
         if self.omegas.ndim != 2 or not self.omegas.size or not np.isfinite(self.omegas).all():
             raise DataError(f"Omegas of shape {self.omegas.shape}: give finite vectors, (n, size)")
+        if self.scale < 1:
+            raise DataError(f"scale {scale} of a learned degradation is not at least 1")
 
     def chain(self, index: int | None = None, seed: int | None = 0) -> Chain:
         """The chain of one Omega, or of their mean."""
@@ -95,8 +100,9 @@ class LearnedDegradation:
 
     def save(self, path: Path | str) -> None:
         """Writes the Omegas and the name of the network as a small `.npz`."""
-        with whole_file(Path(path)) as temporary:
-            np.savez_compressed(temporary, omegas=self.omegas, network=self.network, scale=self.scale)
+        # Open: of a path without .npz NumPy would write another.
+        with whole_file(Path(path)) as temporary, open(temporary, "wb") as file:
+            np.savez_compressed(file, omegas=self.omegas, network=self.network, scale=self.scale)
 
     @classmethod
     def load(cls, path: Path | str) -> "LearnedDegradation":
@@ -108,7 +114,7 @@ class LearnedDegradation:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(file["omegas"], str(file["network"]), int(file["scale"]))
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except UNREADABLE as error:
             raise ModelError(f"{path}: is no file of a learned degradation ({first_line(error)})") from None
 
 
@@ -118,7 +124,7 @@ def fit_degradation(
     """The degradation that pairs of one camera have in common; one pair is enough, more are steadier.
 
     Args:
-        pairs: HQ (H, W, 3) and LQ (H / scale, W / scale, 3), uint8, which show the same; sides above 8 * scale.
+        pairs: HQ (H, W, 3) and LQ (H / scale, W / scale, 3), uint8, which show the same; LQ sides of 8 at least.
         network: shipped degradation model, or the path of a `.keras` file.
 
     Returns:
