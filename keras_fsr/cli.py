@@ -176,12 +176,12 @@ def run_models(arguments) -> None:
     if arguments.name:
         print(json.dumps(asdict(pretrained.card(arguments.name)), indent=2))
         return
-    print(f"{'name':12} {'scale':>5} {'MB':>6} {'parameters':>11}  {'licence':12} figures")
+    print(f"{'name':14} {'scale':>5} {'MB':>6} {'parameters':>11}  {'licence':12} figures")
     for name in [*pretrained.names(), *pretrained.names(pretrained.DEGRADATION)]:
         card = pretrained.card(name)
         size = pretrained.weights(name).stat().st_size / 1e6
         figures = card.figures["headline"]
-        print(f"{name:12} {'x' + str(card.scale):>5} {size:6.1f} {card.parameters:11,}  {card.licence:12} {figures}")
+        print(f"{name:14} {'x' + str(card.scale):>5} {size:6.1f} {card.parameters:11,}  {card.licence:12} {figures}")
 
 
 def run_export(arguments) -> None:

@@ -1,6 +1,7 @@
 """The learned degradation in use: what some pairs of pictures show is done to other pictures."""
 
 import functools
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from keras_fsr import pretrained
 from keras_fsr.degradations.classical import Chain, draw_seed
 from keras_fsr.degradations.learned.engine import NOISE_CHANNELS, SynNetEngine, convert
+from keras_fsr.degradations.limits import MAX_SIDE, require, require_between, require_whole
 from keras_fsr.errors import DataError, ModelError, first_line
 from keras_fsr.files import whole_file
 
@@ -36,6 +38,15 @@ class Learned:
     scale: int
     omega: tuple[float, ...]
     seed: int | None
+
+    def __post_init__(self):
+        require(isinstance(self.network, str), f"network {self.network!r} is no name")
+        require_whole("scale", self.scale, 1, MAX_SIDE)
+        require(len(self.omega) > 0, "omega is empty")
+        for value in self.omega:
+            require_between("omega", value, -1e6, 1e6)
+        if self.seed is not None:
+            require_whole("seed", self.seed, 0, math.inf)
 
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         height, width = (side // self.scale for side in image.shape[:2])

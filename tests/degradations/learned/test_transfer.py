@@ -349,3 +349,12 @@ def test_lambda_in_a_network_is_refused_and_not_run(tmp_path, monkeypatch):
 def test_unknown_shipped_network_is_refused():
     with pytest.raises(ModelError, match="degradation_x9: no such model"):
         fit_degradation([pair(8, 8)], "degradation_x9")
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale": 0}, {"omega": []}, {"omega": ["a"]}, {"omega": [float("nan")]}, {"seed": -1}, {"network": 5}]
+)
+def test_impossible_records_of_the_step_are_refused(change):
+    record = {"step": "Learned", "network": "degradation_x4", "scale": 4, "omega": [0.5], "seed": 1} | change
+    with pytest.raises(DataError, match="degradation step 'Learned'"):
+        Chain.from_json([record])
