@@ -12,6 +12,7 @@ from keras_fsr.layers import advance_spectral_norms
 from keras_fsr.losses.adversarial import AdversarialLoss
 from keras_fsr.losses.perceptual import Perceptual
 from keras_fsr.losses.pixel import L1
+from keras_fsr.training.averaging import average_weights
 from keras_fsr.training.precision import copy_network, policy_for
 from keras_fsr.training.trainer import NOT_FINITE, assert_finite
 
@@ -138,7 +139,7 @@ class DegradationTrainer(keras.Model):
                 d_gradients = [tf.identity(g) for g in d_gradients]
                 self.discriminator_optimizer.apply(d_gradients, self.discriminator.trainable_variables)
                 terms |= {"d_loss": d_loss, "d_real": tf.reduce_mean(real), "d_fake": tf.reduce_mean(fake)}
-            self._average_weights()
+            average_weights(self.generator, self.learner, self.optimizer.iterations, self.ema_decay)
             self.steps_taken.assign_add(1)
         return self._results(loss, terms, lq_b, drawn)
 
@@ -178,9 +179,3 @@ class DegradationTrainer(keras.Model):
         for name, value in terms.items():
             self._trackers[name].update_state(value)
         return self.compute_metrics(None, lq, drawn)
-
-    def _average_weights(self):
-        step = tf.cast(self.optimizer.iterations, tf.float32)
-        decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
-        for average, current in zip(self.generator.weights, self.learner.weights, strict=True):
-            average.assign_add((1.0 - decay) * (current - average))

@@ -10,6 +10,7 @@ from keras_fsr.errors import TrainingError
 from keras_fsr.layers import advance_spectral_norms
 from keras_fsr.losses.adversarial import AdversarialLoss
 from keras_fsr.losses.perceptual import Perceptual
+from keras_fsr.training.averaging import average_weights
 from keras_fsr.training.precision import copy_network, policy_for
 
 NOT_FINITE = "loss or gradient is not finite"
@@ -229,18 +230,12 @@ class Trainer(keras.Model):
         def step():
             inside = [tf.identity(gradient) for gradient in gradients]
             self.optimizer.apply(inside, self.learner.trainable_variables)
-            self._average_weights()
+            average_weights(self.generator, self.learner, self.optimizer.iterations, self.ema_decay)
 
         if self.discriminator_warmup:
             tf.cond(self.steps_taken >= self.discriminator_warmup, step, lambda: None)
         else:
             step()
-
-    def _average_weights(self):
-        step = tf.cast(self.optimizer.iterations, tf.float32)
-        decay = tf.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
-        for average, current in zip(self.generator.weights, self.learner.weights, strict=True):
-            average.assign_add((1.0 - decay) * (current - average))
 
 
 class FunctionLoss(keras.losses.Loss):
