@@ -73,13 +73,7 @@ def make(recipe: Recipe, folder: Path, lpips: protocol.Distance | None, argument
         licence="Apache-2.0",
         sha256={path.name: pretrained.digest(path) for path in (keras_file, tflite_file)},
         architecture={"class": type(model).__name__, **model.get_config()},
-        training={
-            "data": describe_data(arguments.data),
-            "recipe": recipe.name,
-            "commands": arguments.command,
-            "hours": arguments.hours,
-            "versions": json.loads((arguments.run / "versions.json").read_text()),
-        },
+        training=training_facts(recipe.name, arguments),
         figures=figures,
         limits=[
             DEGRADED if recipe.degradation else CLEAN,
@@ -170,6 +164,17 @@ def summary(rows) -> dict:
 def read_sources(data: Path) -> dict[Path, str]:
     with open(data / "manifest.csv", newline="", encoding="utf-8") as file:
         return {(data / row["file"]).resolve(): row["source"] for row in csv.DictReader(file)}
+
+
+def training_facts(recipe: str, arguments: argparse.Namespace) -> dict:
+    """How the run was made: its data, recipe, commands, hours and versions."""
+    return {
+        "data": describe_data(arguments.data),
+        "recipe": recipe,
+        "commands": arguments.command,
+        "hours": arguments.hours,
+        "versions": json.loads((arguments.run / "versions.json").read_text()),
+    }
 
 
 def describe_data(data: Path) -> dict:

@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import transfer
-from release import describe_data
+from release import training_facts
 
 from keras_fsr import pretrained
 from keras_fsr.cli import make_lpips
@@ -60,13 +60,7 @@ def main() -> None:
             licence="Apache-2.0",
             sha256={path.name: pretrained.digest(path) for path in sorted(folder.iterdir())},
             architecture={"class": type(network).__name__, **network.get_config()},
-            training={
-                "data": describe_data(arguments.data),
-                "recipe": recipe.name,
-                "commands": arguments.command,
-                "hours": arguments.hours,
-                "versions": json.loads((arguments.run / "versions.json").read_text()),
-            },
+            training=training_facts(recipe.name, arguments),
             figures=figures,
             limits=LIMITS,
             kind=pretrained.DEGRADATION,

@@ -33,7 +33,7 @@ def load(name: str | Path, stages: int | None = None) -> Degradation:
     if name == LEARNED or path.suffix == ".npz":
         if stages is not None:
             raise RecipeError(f"{name}: a learned degradation has no stages")
-        from keras_fsr.degradations.learned.transfer import LearnedDegradation  # whose use imports Keras
+        from keras_fsr.degradations.learned.transfer import LearnedDegradation  # which the others do without
 
         return LearnedDegradation.load(path if path.suffix else pretrained.weights(SHIPPED, ".npz"))
     if not path.suffix and not path.is_file():
