@@ -7,6 +7,7 @@ from keras_fsr.errors import ModelError, first_line
 
 # name in recipes -> (module, class)
 _GENERATORS = {
+    "edge": ("edge", "Edge"),
     "edsr": ("baselines", "EDSR"),
     "rds": ("rds", "RDS"),
     "residual_shuffle": ("residual_shuffle", "ResidualShuffle"),

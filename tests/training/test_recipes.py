@@ -65,7 +65,10 @@ def test_recipe_of_a_name_alone_is_all_defaults(write_recipe):
         ("name: [a", "is not plain YAML"),
         ("name: a\n\tscale: 4", "is not plain YAML"),
         ("name: a\ngenerator: {name: rrdbb}", "unknown generator 'rrdbb'; did you mean 'rrdb'"),
-        ("name: a\ngenerator: {name: zzz}", "unknown generator 'zzz'; known: edsr, rds, residual_shuffle, rrdb"),
+        (
+            "name: a\ngenerator: {name: zzz}",
+            "unknown generator 'zzz'; known: edge, edsr, rds, residual_shuffle, rrdb",
+        ),
         ("name: a\ngenerator: {options: {num_feature: 8}}", "option 'num_feature'; did you mean 'num_features'"),
         ("name: a\ngenerator: {options: {scale: 2}}", "unknown generator option 'scale'"),
         ("name: a\ngenerator: {name: srcnn, options: {anchor: true}}", "unknown generator option 'anchor'"),

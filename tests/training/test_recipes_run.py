@@ -15,6 +15,7 @@ from keras_fsr.training.recipes import FOLDER, Recipe, list_recipes, load_recipe
 
 STEPS, STEPS_PER_EPOCH = 4, 2
 GENERATORS = {
+    "edge": {"num_features": 8, "num_blocks": 1, "reparameterized": True},
     "rds": {"num_features": 8, "growth_channels": 4, "num_blocks": 1},
     "residual_shuffle": {"num_features": 8},
     "rrdb": {"num_features": 8, "growth_channels": 4, "num_blocks": 1, "hardware": True},
