@@ -28,13 +28,13 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_fsr.cli import make_lpips
 from keras_fsr.data.degraded import Camera, take_pictures
 from keras_fsr.data.folders import list_images
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.classical import JPEG, Blur, Chain, GaussianNoise, Resize
 from keras_fsr.degradations.learned.transfer import NETWORK, fit_degradation
 from keras_fsr.errors import FSRError
+from keras_fsr.evaluation.choosing import make_lpips
 from keras_fsr.evaluation.sheet import contact_sheet
 from keras_fsr.files import make_folder, whole_file
 from keras_fsr.metrics.noise import residual_distance

@@ -1,14 +1,12 @@
-"""Makes a shipped model of a finished run: NAME.keras, NAME.tflite and the card with freshly measured figures.
+"""Makes a shipped model of a finished run: NAME.keras, NAME.tflite and the card, without figures.
 
     python export/release.py RUN --data FACES --description TEXT --hours H [--checkpoint FILE.keras]
-        [--command CMD ...] [--results NAME=DIR ...] [--weights DIR]
-        [--degraded PRESET:SEED] [--degraded-results NAME=DIR ...]
+        [--command CMD ...]
+    keras-fsr evaluate --models NAME ... --report REPORT
+    python export/card.py NAME REPORT
 
-FACES has the subfolders `train` and `test/SIZE` and a `manifest.csv` with the columns file, split and source;
-each --results folder holds what another model made of the LR of test/256 (`benchmarks/peers.py`). With --weights, the
-folder of LPIPS' weights, LPIPS is measured too. The figures are those of the `.tflite` that is written, run through
-the Predictor, as a user would. --degraded measures on test/256 as `keras-fsr degrade` makes it, too, beside the other
-shipped models, and takes the card's headline from there.
+FACES has the subfolder `train` and a `manifest.csv` with the columns file and source. The figures are put in by
+`export/card.py`, from a report on the `.tflite` that is written here.
 """
 
 import argparse
@@ -22,16 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from keras_fsr import generators, pretrained
-from keras_fsr.arguments import named_folder
-from keras_fsr.cli import make_lpips
-from keras_fsr.data.degraded_folder import number_of
 from keras_fsr.data.folders import list_images
-from keras_fsr.degradations import presets
-from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.deploy.tflite import export_tflite
-from keras_fsr.evaluation import protocol
-from keras_fsr.evaluation.report import read_results
-from keras_fsr.inference.predictor import Predictor
 from keras_fsr.training.recipes import Recipe, load_recipe
 
 CLEAN = "Made for clean reductions by 4; blur, noise and JPEG artefacts of the input stay or grow."
@@ -40,31 +30,23 @@ LIMITS = [
     "Restores no identity: what the reduction has lost is {replaced_by}, not evidence.",
     "Generated portraits (a third of the data) and members of the US Congress do not stand for all faces.",
 ]
-FIRST_TEST = "test/256"
 
 
 def main() -> None:
     arguments = parse()
     recipe = load_recipe(arguments.run / "recipe.yaml")
-    lpips = make_lpips(arguments.weights) if arguments.weights else None
     with tempfile.TemporaryDirectory() as folder:  # a failure leaves what was shipped as it is
-        make(recipe, Path(folder), lpips, arguments)
+        make(recipe, Path(folder), arguments)
         for path in Path(folder).iterdir():
             shutil.move(path, pretrained.FOLDER / path.name)
 
 
-def make(recipe: Recipe, folder: Path, lpips: protocol.Distance | None, arguments: argparse.Namespace) -> None:
+def make(recipe: Recipe, folder: Path, arguments: argparse.Namespace) -> None:
     """Writes the three files of the model into a folder."""
     keras_file, tflite_file = folder / f"{recipe.name}.keras", folder / f"{recipe.name}.tflite"
     shutil.copyfile(arguments.checkpoint or arguments.run / f"{recipe.name}.keras", keras_file)
     model = generators.load(keras_file)
     export_tflite(model, tflite_file, "dynamic")
-    figures, subgroups = measure(tflite_file, arguments.data, recipe.scale, arguments.results, lpips)
-    best = FIRST_TEST
-    if arguments.degraded:
-        best = f"{FIRST_TEST} by {arguments.degraded[0]}, seed {arguments.degraded[1]}"
-        figures[best] = measure_degraded(tflite_file, recipe.scale, lpips, arguments)
-    figures["headline"] = headline(best, figures[best][recipe.name])
     card = pretrained.Card(
         name=recipe.name,
         description=arguments.description,
@@ -74,7 +56,7 @@ def make(recipe: Recipe, folder: Path, lpips: protocol.Distance | None, argument
         sha256={path.name: pretrained.digest(path) for path in (keras_file, tflite_file)},
         architecture={"class": type(model).__name__, **model.get_config()},
         training=training_facts(recipe.name, arguments),
-        figures=figures,
+        figures={"headline": "not measured yet"},
         limits=[
             DEGRADED if recipe.degradation else CLEAN,
             *(
@@ -82,11 +64,9 @@ def make(recipe: Recipe, folder: Path, lpips: protocol.Distance | None, argument
                 for limit in LIMITS
             ),
         ],
-        subgroups=subgroups,
         fidelity=recipe.start if recipe.start in pretrained.names() else "",
     )
     (folder / f"{recipe.name}.json").write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({"figures": figures, "subgroups": subgroups}, indent=1))
 
 
 def parse() -> argparse.Namespace:
@@ -97,68 +77,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--description", required=True)
     parser.add_argument("--hours", type=float, required=True, help="wall-clock hours of training")
     parser.add_argument("--command", action="append", default=[], help="a command that made the run; repeatable")
-    parser.add_argument("--results", action="append", default=[], type=named_folder, metavar="NAME=DIR")
-    parser.add_argument("--weights", type=Path, help="folder of LPIPS' weights (default: LPIPS is not measured)")
-    parser.add_argument("--degraded", type=preset_and_seed, metavar="PRESET:SEED")
-    parser.add_argument("--degraded-results", action="append", default=[], type=named_folder, metavar="NAME=DIR")
     return parser.parse_args()
-
-
-def preset_and_seed(text: str) -> tuple[str, int]:
-    """An argument PRESET:SEED."""
-    preset, _, seed = text.partition(":")
-    return preset, int(seed)
-
-
-def headline(test: str, best: dict[str, float]) -> str:
-    text = f"{test}: PSNR-Y {best['psnr_y']:.2f} dB, SSIM-Y {best['ssim_y']:.4f}"
-    return text + (f", LPIPS {best['lpips']:.4f}" if "lpips" in best else "")
-
-
-def measure(
-    model: Path, data: Path, scale: int, results: list[tuple[str, Path]], lpips: protocol.Distance | None
-) -> tuple[dict, dict]:
-    """Figures of each size folder of the test set, and of each source within it."""
-    sources = read_sources(data)
-    models = {**protocol.baselines(scale), model.stem: Predictor(model).predict}
-    figures, subgroups = {}, {}
-    for folder in sorted((data / "test").iterdir(), key=lambda path: int(path.name)):
-        size, files = f"test/{folder.name}", list_images(folder)
-        others = read_results(results, folder) if size == FIRST_TEST else {}
-        rows = protocol.evaluate(models, files, scale, results=others, lpips=lpips)
-        figures[size] = summary(rows)
-        for source in sorted({sources[row.file.resolve()] for row in rows}):
-            group = [row for row in rows if sources[row.file.resolve()] == source]
-            subgroups[f"{size}, source {source}"] = summary(group)
-    return figures, subgroups
-
-
-def measure_degraded(model: Path, scale: int, lpips: protocol.Distance | None, arguments: argparse.Namespace) -> dict:
-    """Figures on a degraded test set, of the other shipped models of this scale, too."""
-    folder = arguments.data / FIRST_TEST
-    others = [name for name in pretrained.names() if name != model.stem and pretrained.card(name).scale == scale]
-    models = {**protocol.baselines(scale), model.stem: Predictor(model).predict}
-    models |= {name: Predictor(name).predict for name in others}
-    preset, seed = arguments.degraded
-    degrade = Degrader(presets.load(preset), scale, seed)
-    rows = protocol.evaluate(
-        models,
-        list_images(folder),
-        scale,
-        results=read_results(arguments.degraded_results, folder),
-        lpips=lpips,
-        make_lr=lambda file, hr: degrade(hr, number_of(file.relative_to(folder))),
-    )
-    return summary(rows)
-
-
-def summary(rows) -> dict:
-    means = protocol.summarize(rows)
-    images = len({row.file for row in rows})
-    return {
-        name: {"images": images, **{metric: round(value, 4) for metric, value in values.items()}}
-        for name, values in means.items()
-    }
 
 
 def read_sources(data: Path) -> dict[Path, str]:

@@ -22,12 +22,12 @@ import transfer
 from release import training_facts
 
 from keras_fsr import pretrained
-from keras_fsr.cli import make_lpips
 from keras_fsr.data.degraded import take_pictures
 from keras_fsr.data.folders import list_images
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.learned.engine import export_synnet
 from keras_fsr.degradations.learned.transfer import LearnedDegradation, fit_degradation, load_network
+from keras_fsr.evaluation.choosing import make_lpips
 from keras_fsr.training.recipes import load_recipe
 
 BANK_SEED = 30_000_007  # of cameras that neither training, validation nor measuring draws

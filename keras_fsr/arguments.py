@@ -19,6 +19,8 @@ def make_parser() -> argparse.ArgumentParser:
         add_upscale,
         add_train,
         add_evaluate,
+        add_opinion,
+        add_fit_niqe,
         add_degrade,
         add_fit_degradation,
         add_tables,
@@ -84,27 +86,82 @@ def add_evaluate(commands) -> None:
     parser = commands.add_parser("evaluate", help="measure models beside bicubic and Lanczos")
     parser.add_argument(
         "--model",
+        "--models",
         nargs="+",
-        action="extend",
+        action=Names,
         dest="models",
         help=f"shipped models or files ({DEFAULT_MODEL}); bicubic and lanczos are always measured",
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of HR images")
-    parser.add_argument("--scale", type=int, default=4, help="reduction of the HR images (4)")
+    parser.add_argument("--scale", type=positive, default=4, help="reduction of the HR images (4)")
     parser.add_argument("--lr-data", type=Path, help="folder of LR images of the same names (default: reduce HR)")
+    add_results(parser)
+    parser.add_argument("--ensemble", action="store_true", help="average 8 flips and turns")
+    add_strength(parser, nargs="+", metavar="0..1")
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        action=Names,
+        default=[],
+        metavar="METRIC",
+        help="besides PSNR, SSIM, grid and colour: lpips, lpips-vgg, lpips-alex, pieapp, niqe, pi, identity, or all "
+        "that this machine has the weights and extras for",
+    )
+    add_weights(parser)
+    parser.add_argument("--niqe-prior", type=Path, metavar="FILE", help="of fit-niqe (default: the published one)")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="folder for report.html, report.md and the figures"
+    )
+    parser.add_argument("--manifest", type=Path, metavar="CSV", help="table with a column file, for --by")
+    parser.add_argument(
+        "--by",
+        nargs="+",
+        action=Names,
+        default=[],
+        metavar="COLUMN",
+        help="columns of the manifest whose groups the report keeps apart",
+    )
+    parser.add_argument(
+        "--show", type=Path, metavar="DIR", help="HR images to draw instead of measured ones, e.g. free to publish"
+    )
+    parser.add_argument(
+        "--show-results",
+        action="append",
+        default=[],
+        type=named_folder,
+        metavar="NAME=DIR",
+        help="what another model made of those of --show; repeatable",
+    )
+
+
+def add_opinion(commands) -> None:
+    parser = commands.add_parser("opinion", help="make a page on which people rate images, or compute their DMOS")
+    parser.add_argument("ratings", nargs="*", type=Path, metavar="JSON", help="files that the page saved: compute")
+    parser.add_argument("--model", "--models", nargs="+", action=Names, dest="models", help="make a page of these")
+    parser.add_argument("--data", type=Path, help="folder of HR images")
+    parser.add_argument("--scale", type=positive, default=4, help="reduction of the HR images (4)")
+    parser.add_argument("--lr-data", type=Path, help="folder of LR images of the same names (default: reduce HR)")
+    add_results(parser)
+    parser.add_argument("--images", type=positive, help="so many of the images, evenly spread (all)")
+    parser.add_argument("--zoom", type=positive, default=2, help="show a pixel as so many (2)")
+    parser.add_argument("-o", "--out", type=Path, help="folder of the page, or .csv file of the table")
+
+
+def add_results(parser) -> None:
     parser.add_argument(
         "--results",
         action="append",
         default=[],
         type=named_folder,
         metavar="NAME=DIR",
-        help="measure images that another model made of the reduced ones, under the names of --data; repeatable",
+        help="images that another model made of the reduced ones, under the names of --data; repeatable",
     )
-    parser.add_argument("--ensemble", action="store_true", help="average 8 flips and turns")
-    add_strength(parser, nargs="+", metavar="0..1")
-    parser.add_argument("--lpips", action="store_true", help="measure LPIPS too; needs the extra train and weights")
-    add_weights(parser)
-    parser.add_argument("--report", type=Path, help="folder for figures.csv and sheet.png (default: none)")
+
+
+def add_fit_niqe(commands) -> None:
+    parser = commands.add_parser("fit-niqe", help="fit NIQE's model of pristine images on a folder of yours")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="undistorted images, the larger the better")
+    parser.add_argument("-o", "--out", type=Path, required=True, help=".npz file, for evaluate --niqe-prior")
 
 
 def add_degrade(commands) -> None:
@@ -183,6 +240,14 @@ def natural(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return number
+
+
+class Names(argparse.Action):
+    """Collects names with spaces or commas between them, of repeated options too."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        found = [name for text in values for name in text.split(",") if name]
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or []), *found])
 
 
 def named_folder(text: str) -> tuple[str, Path]:

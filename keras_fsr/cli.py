@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,9 @@ EXTRAS = {
     "matplotlib": "train",
     "scipy": "train",
     "skimage": "demo",
+    "jinja2": "report",
+    "dlib": "identity",
+    "face_recognition_models": "identity",
 }
 
 
@@ -32,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fail(str(error))
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
+        if name == "pyiqa":
+            return fail("Ma's score, a part of PI, needs pyiqa; pip install pyiqa (it brings PyTorch)")
         if name not in EXTRAS:
             raise
         return fail(f"this command needs {name}; install the extra: pip install '.[{EXTRAS[name]}]' in the checkout")
@@ -51,6 +56,7 @@ def fail(message: str) -> int:
 
 def run_demo(arguments) -> None:
     from keras_fsr.evaluation import demo
+    from keras_fsr.upscalers import make_upscaler, name_of
 
     demo.run(make_upscaler(arguments.model), name_of(arguments.model), arguments.out)
 
@@ -99,22 +105,71 @@ def run_train(arguments) -> None:
 
 def run_evaluate(arguments) -> None:
     from keras_fsr.data.folders import list_images
-    from keras_fsr.evaluation import protocol, report
+    from keras_fsr.evaluation import choosing, manifest, protocol, report
+    from keras_fsr.upscalers import make_upscalers
 
-    interpolations = protocol.baselines(arguments.scale)
-    names = [name for name in arguments.models or [DEFAULT_MODEL] if name not in interpolations]
-    models = make_upscalers(names, arguments.ensemble, arguments.strength, arguments.fidelity_model)
+    if not arguments.report and (arguments.by or arguments.show):
+        raise FSRError("--by and --show are of the report; give its folder, too: --report DIR")
+    methods = protocol.baselines(arguments.scale)
+    models, digests = make_upscalers(
+        arguments.models or [DEFAULT_MODEL], methods, arguments.ensemble, arguments.strength, arguments.fidelity_model
+    )
+    models |= methods
     files = list_images(arguments.data)
     results = report.read_results(arguments.results, arguments.data)
     make_lr = report.read_lr(arguments.lr_data, arguments.data) if arguments.lr_data else None
-    lpips = make_lpips(arguments.weights) if arguments.lpips else None
+    shown = report.read_shown(arguments.show, arguments.show_results, arguments.lr_data)
+    groups = manifest.read_manifest(arguments.manifest, files, arguments.by)
+    sources = choosing.Sources(arguments.weights, arguments.niqe_prior, groups.get(manifest.PERSON))
+    measures, left_out = choosing.choose(arguments.metrics, sources)
     if arguments.report:
-        make_folder(arguments.report)
+        report.prepare(arguments.report)
     with progress_bar("measuring") as progress:
-        rows = protocol.evaluate(
-            {**models, **interpolations}, files, arguments.scale, progress, results, lpips, make_lr
+        rows = protocol.evaluate(models, files, arguments.scale, progress, results, measures, make_lr)
+    originals = protocol.originals(files, arguments.scale, measures)
+    print(report.table(rows, arguments.scale, measures, originals, left_out))
+    if arguments.report:
+        setting = report.describe(arguments.data, files, arguments.scale, arguments.lr_data, digests, left_out)
+        groups = {column: groups[column] for column in arguments.by}
+        material = report.Material(rows, measures, originals, models, results, make_lr, shown)
+        written = report.write_report(arguments.report, setting, groups, material)
+        print(f"written: {', '.join(map(str, written))}")
+
+
+def run_opinion(arguments) -> None:
+    from keras_fsr.data.folders import list_images
+    from keras_fsr.evaluation import opinion, protocol, ratings, report
+    from keras_fsr.upscalers import make_upscalers
+
+    if arguments.ratings:
+        if arguments.models or arguments.data:
+            raise FSRError("opinion either computes from ratings or makes a page of --models; leave out one")
+        ratings.show(arguments.ratings, arguments.out)
+        return
+    if not (arguments.models and arguments.data and arguments.out):
+        raise FSRError(
+            "opinion makes a page of --models on --data in the folder -o, or computes from ratings; give one"
         )
-    report.show(rows, files, models, arguments.scale, arguments.report, make_lr)
+    models, _ = make_upscalers(arguments.models, protocol.baselines(arguments.scale))
+    files = list_images(arguments.data)
+    results = report.read_results(arguments.results, arguments.data)
+    make_lr = report.read_lr(arguments.lr_data, arguments.data) if arguments.lr_data else None
+    page = make_folder(arguments.out) / "opinion.html"
+    design = opinion.Design(arguments.images, arguments.zoom)
+    with progress_bar("enlarging") as progress:
+        print(opinion.make_page(models, files, arguments.scale, page, design, progress, results, make_lr))
+
+
+def run_fit_niqe(arguments) -> None:
+    from keras_fsr.data.folders import list_images
+    from keras_fsr.evaluation.protocol import load_rgb
+    from keras_fsr.metrics.niqe import fit_niqe
+
+    files = list_images(arguments.folder)
+    prior = fit_niqe(load_rgb(file) for file in files)
+    make_folder(arguments.out.parent)
+    prior.save(arguments.out)
+    print(f"{arguments.out}: NIQE's prior of {len(files)} images")
 
 
 def run_degrade(arguments) -> int:
@@ -149,6 +204,8 @@ def run_fit_degradation(arguments) -> None:
 
 def run_tables(arguments) -> None:
     import_tensorflow()
+    from keras_fsr.evaluation import choosing
+    from keras_fsr.evaluation.measures import BASIC
     from keras_fsr.tables.make import make_table
     from keras_fsr.tables.papers import TABLES
 
@@ -156,9 +213,9 @@ def run_tables(arguments) -> None:
         if paper not in TABLES:
             raise FSRError(f"{paper}: no such paper; there are {', '.join(TABLES)}")
     use_weights(arguments.weights)
-    lpips = make_lpips(arguments.weights) if arguments.lpips else None
+    measures = [*BASIC, *(choosing.lpips(arguments.weights) if arguments.lpips else [])]
     for paper in arguments.papers or TABLES:
-        print(make_table(paper, arguments.data, arguments.out, arguments.steps, lpips))
+        print(make_table(paper, arguments.data, arguments.out, arguments.steps, measures))
 
 
 def use_weights(folder: Path | None) -> None:
@@ -192,41 +249,6 @@ def run_export(arguments) -> None:
     print(export_tflite(pretrained.find(arguments.model, ".keras"), arguments.out, arguments.quantize))
 
 
-def name_of(model: str) -> str:
-    """A model's name in tables: files by their own name."""
-    return Path(model).name
-
-
-def make_upscaler(model: str, **options) -> Callable:
-    from keras_fsr.inference.predictor import Predictor
-
-    return Predictor(model, **options).predict
-
-
-def make_upscalers(
-    models: Sequence[str], ensemble: bool, strengths: Sequence[float] | None, fidelity: str | None
-) -> dict[str, Callable]:
-    """Name in tables -> upscaler, of every model at every strength: "face_x4_gan@0.5"."""
-    short = [name_of(model) for model in models]
-    labels = [model if short.count(label) > 1 else label for model, label in zip(models, short, strict=True)]
-    return {
-        label if strength is None else f"{label}@{strength:g}": make_upscaler(
-            model, ensemble=ensemble, strength=strength, fidelity=fidelity
-        )
-        for label, model in zip(labels, models, strict=True)
-        for strength in strengths or [None]
-    }
-
-
-def make_lpips(weights: Path | None) -> Callable:
-    """LPIPS of two 8-bit images, by the weights of a folder."""
-    import_tensorflow()
-    from keras_fsr.metrics.lpips import LPIPS
-
-    measure = LPIPS(weights)
-    return lambda hr, sr: float(measure(hr[None] / 255.0, sr[None] / 255.0)[0])
-
-
 @contextmanager
 def progress_bar(label: str):
     """Yields a callable (done, total) that draws a bar with the time left, on a terminal only."""
@@ -246,6 +268,8 @@ COMMANDS = {
     "upscale": run_upscale,
     "train": run_train,
     "evaluate": run_evaluate,
+    "opinion": run_opinion,
+    "fit-niqe": run_fit_niqe,
     "degrade": run_degrade,
     "fit-degradation": run_fit_degradation,
     "tables": run_tables,

@@ -18,14 +18,14 @@ FLOORS = (
     {"generators", "discriminators", "extractors"},
     {"losses", "metrics", "degradations", "data"},
     {"training", "inference", "evaluation"},
-    {"deploy", "tables"},
+    {"deploy", "tables", "upscalers"},
     {"web", "cli", "arguments", "__main__"},
 )
 SIBLINGS = {"training", "inference", "evaluation"}
 MODULES = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
 
 # What only the extras install, beyond which the light install must run.
-HEAVY = ("tensorflow", "keras", "matplotlib", "skimage", "yaml")
+HEAVY = ("tensorflow", "keras", "matplotlib", "skimage", "yaml", "jinja2", "dlib")
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,17 @@ HEAVY = ("tensorflow", "keras", "matplotlib", "skimage", "yaml")
     [
         "keras_fsr",
         "keras_fsr.cli",
+        "keras_fsr.evaluation.choosing",
+        "keras_fsr.evaluation.opinion",
+        "keras_fsr.evaluation.ratings",
+        "keras_fsr.evaluation.report",
         "keras_fsr.generators",
         "keras_fsr.inference.engines",
         "keras_fsr.inference.interpolation",
         "keras_fsr.inference.predictor",
         "keras_fsr.metrics.fidelity",
+        "keras_fsr.metrics.identity",
+        "keras_fsr.metrics.niqe",
         "keras_fsr.pretrained",
     ],
 )

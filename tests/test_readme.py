@@ -1,5 +1,6 @@
 """The README's examples run as they stand. (Its first block, the two set-up commands, is run by .ci/run.)"""
 
+import json
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ from PIL import Image
 from keras_fsr import cli
 
 ROOT = Path(__file__).parents[1]
+WEIGHTS = ROOT.parent / "shared" / "weights"
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -58,10 +60,9 @@ def test_the_python_examples_run(workplace):
 
 
 def test_the_example_of_the_extractor_runs(monkeypatch):
-    weights = ROOT.parent / "shared" / "weights"
-    if not weights.is_dir():
+    if not WEIGHTS.is_dir():
         pytest.skip("VGG's weights are not here (../shared/weights)")
-    monkeypatch.setenv("KERAS_FSR_WEIGHTS", str(weights))
+    monkeypatch.setenv("KERAS_FSR_WEIGHTS", str(WEIGHTS))
     (example,) = blocks("python", (ROOT / "docs/extractor.md").read_text(encoding="utf-8"))
     names = {}
     exec(example, names)
@@ -84,6 +85,30 @@ def test_the_examples_of_the_degradations_run(workplace):
     for line in fit.splitlines():
         assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
     assert len(list(Path("lr_phone").rglob("*.png"))) == 9
+
+
+def test_the_example_of_the_report_runs(workplace):
+    (line,) = [line for line in blocks("sh")[1].splitlines() if line.startswith("keras-fsr")]
+    assert cli.main(shlex.split(line)[1:]) == 0
+    assert Path("report/report.html").stat().st_size > 1e4
+
+
+def test_the_examples_of_the_metrics_run(workplace, monkeypatch):
+    monkeypatch.setenv("KERAS_FSR_WEIGHTS", str(WEIGHTS if WEIGHTS.is_dir() else workplace))
+    shutil.copytree("faces/train", "faces/test")
+    Path("their_images").mkdir()
+    names = sorted(path.name for path in Path("faces/test").iterdir())
+    for name in names:
+        Image.open(f"faces/test/{name}").save(f"their_images/{name}")
+    rows = [f"test/{name},drawn" for name in names]
+    Path("faces/manifest.csv").write_text("\n".join(["file,source", *rows]), encoding="utf-8")
+    lines = blocks("sh", (ROOT / "docs/metrics.md").read_text(encoding="utf-8"))[0].splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        if "lpips" not in line or WEIGHTS.is_dir():
+            assert cli.main(shlex.split(line)[1:]) == 0, line
+    summary = json.loads(Path("report/summary.json").read_text(encoding="utf-8"))
+    assert list(summary["subgroups"]["source"]) == ["drawn"]
 
 
 def test_no_figure_is_left_open():

@@ -9,7 +9,7 @@ from keras_fsr import pretrained
 from keras_fsr.data.degraded_folder import number_of
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.second_order import Degrader
-from keras_fsr.evaluation import protocol
+from keras_fsr.evaluation import choosing, protocol
 from keras_fsr.inference.predictor import Predictor
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -45,15 +45,11 @@ def test_face_x4_gan_stays_near_and_leaves_no_grid_or_colour_cast(summary):
 @needs_faces
 @needs_weights
 def test_face_x4_gan_looks_closer_than_all_others():
-    from keras_fsr.metrics.lpips import LPIPS
-
-    measure = LPIPS(WEIGHTS)
+    measures = choosing.lpips(WEIGHTS)
     files = sorted(FACES.glob("*.jpg"))[::4]
     models = {name: Predictor(name).predict for name in ("face_x4_gan", "face_x4")} | protocol.baselines(4)
-    rows = protocol.evaluate(
-        models, files, 4, lpips=lambda *pair: float(measure(*(x[None] / 255.0 for x in pair))[0])
-    )
-    lpips = {name: figures["lpips"] for name, figures in protocol.summarize(rows).items()}
+    rows = protocol.evaluate(models, files, 4, measures=measures)
+    lpips = {name: figures["lpips"] for name, figures in protocol.summarize(rows, measures).items()}
     assert lpips["face_x4_gan"] <= 0.30 * lpips["bicubic"]
     assert lpips["face_x4_gan"] < lpips["face_x4"]
 
@@ -61,9 +57,7 @@ def test_face_x4_gan_looks_closer_than_all_others():
 @needs_faces
 @needs_weights
 def test_face_x4_real_looks_closer_than_all_others_on_degraded_faces():
-    from keras_fsr.metrics.lpips import LPIPS
-
-    measure = LPIPS(WEIGHTS)
+    measures = choosing.lpips(WEIGHTS)
     files = sorted(FACES.glob("*.jpg"))[::4]
     degrade = Degrader(presets.load("real-esrgan"), 4, seed=7)
     models = {name: Predictor(name).predict for name in pretrained.names()} | protocol.baselines(4)
@@ -71,10 +65,10 @@ def test_face_x4_real_looks_closer_than_all_others_on_degraded_faces():
         models,
         files,
         4,
-        lpips=lambda *pair: float(measure(*(x[None] / 255.0 for x in pair))[0]),
+        measures=measures,
         make_lr=lambda file, hr: degrade(hr, number_of(Path(file.name))),
     )
-    lpips = {name: figures["lpips"] for name, figures in protocol.summarize(rows).items()}
+    lpips = {name: figures["lpips"] for name, figures in protocol.summarize(rows, measures).items()}
     others = [value for name, value in lpips.items() if name != "face_x4_real"]
     assert lpips["face_x4_real"] < 0.9 * min(others)
 

@@ -1,25 +1,22 @@
 """One protocol for every number the project prints.
 
 The original (HR) is cut to a multiple of the scale and reduced by Pillow's antialiased bicubic to 8 bits
-(LR). Each method enlarges the LR to an 8-bit image (SR), which is measured against the HR: PSNR and SSIM on
-luma and on RGB and the colour drift, without ``scale`` pixels at every side; the grid of the SR and, where asked
-for, LPIPS, on whole images. All of it image by image; the mean over the images comes last. Images that others
-have enlarged are measured in the same run, by the same code.
-Light install only, NumPy, Pillow, OpenCV: LPIPS comes in as a function.
+(LR). Each method enlarges the LR to an 8-bit image (SR), which is measured against the HR (`measures`) image by
+image; the mean over the images comes last. Images that others have enlarged are measured in the same run, by the
+same code. Light install only: NumPy, Pillow, OpenCV.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from keras_fsr.errors import DataError, ModelError
-from keras_fsr.metrics.colour import colour_drift, largest_drift
-from keras_fsr.metrics.fidelity import METRICS, fidelity
-from keras_fsr.metrics.grid import grid_of_peaks, grid_peaks
+from keras_fsr.evaluation.measures import BASIC, Measure, Sample
 
 Upscaler = Callable[[np.ndarray], np.ndarray]
 """LR ``(h, w, 3)`` uint8 -> SR ``(h * scale, w * scale, 3)`` uint8."""
@@ -27,41 +24,33 @@ Upscaler = Callable[[np.ndarray], np.ndarray]
 METHODS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 """The interpolations every table is compared with; `baselines` makes upscalers of them."""
 
-Distance = Callable[[np.ndarray, np.ndarray], float]
-"""HR and SR, ``(H, W, 3)`` uint8 -> how unlike they look, e.g. by LPIPS."""
-
 MakeLR = Callable[[Path, np.ndarray], np.ndarray]
 """HR file and its pixels, cut to a multiple of the scale -> its LR, ``(H / scale, W / scale, 3)`` uint8."""
-
-COLUMNS = {  # key of a summary -> heading and format of its column
-    "psnr_y": ("PSNR-Y", ".2f"),
-    "ssim_y": ("SSIM-Y", ".4f"),
-    "psnr_rgb": ("PSNR-RGB", ".2f"),
-    "ssim_rgb": ("SSIM-RGB", ".4f"),
-    "lpips": ("LPIPS", ".4f"),
-    "grid": ("grid", ".2f"),
-    "colour": ("colour", ".2f"),
-}
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one model reached on one image; what was not measured, or cannot be on so small an image, is NaN."""
+    """What one model reached on one image: the vectors of the measures, by their keys."""
 
-    file: Path
+    file: Path  # the HR image
     model: str
-    psnr_y: float  # dB
-    ssim_y: float  # at most 1
-    psnr_rgb: float
-    ssim_rgb: float
-    peaks: tuple[float, ...] = (math.nan,)  # of `metrics.grid.grid_peaks`
-    drift: tuple[float, float, float] = (math.nan,) * 3  # red, green, blue in levels of 255
-    lpips: float = math.nan
+    vectors: Mapping[str, np.ndarray]
 
-    @property
-    def grid(self) -> float:
-        """The image's own grid figure: of a single image, and so about 1.15 where there is none."""
-        return max(self.peaks)
+    def vector(self, measure: Measure) -> np.ndarray:
+        """What was measured; a NaN stands in it, and in what was not measured."""
+        return self.vectors.get(measure.source or measure.key, np.array([math.nan]))
+
+    def figure(self, measure: Measure) -> float:
+        """The figure of this image alone; NaN if it has none."""
+        vector = self.vector(measure)
+        return math.nan if measure.one is None or np.isnan(vector).any() else measure.one(vector)
+
+
+class Pair(NamedTuple):
+    """An HR image, cut to a multiple of the scale, and its LR image."""
+
+    hr: np.ndarray
+    lr: np.ndarray
 
 
 def load_rgb(path: Path) -> np.ndarray:
@@ -127,12 +116,23 @@ def baselines(scale: int) -> dict[str, Upscaler]:
     return {name: upscaler(resampling) for name, resampling in METHODS.items()}
 
 
-def check_lr(lr: np.ndarray, hr: np.ndarray, scale: int) -> None:
-    """Refuses an LR image that is not exactly `scale` times smaller than its HR.
+def load_pair(file: Path, scale: int, make_lr: MakeLR | None = None) -> Pair:
+    """Read an HR image and make its LR, by `reduce_image` or as told.
 
     Raises:
-        DataError: it is not.
+        DataError: the file cannot be measured, or the LR is not exactly ``scale`` times smaller.
     """
+    hr = load_rgb(file)
+    try:
+        hr = crop_to_multiple(hr, scale)
+        lr = make_lr(file, hr) if make_lr else reduce_image(hr, scale)
+        check_lr(lr, hr, scale)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    return Pair(hr, lr)
+
+
+def check_lr(lr: np.ndarray, hr: np.ndarray, scale: int) -> None:
     if (lr.shape[0] * scale, lr.shape[1] * scale) != hr.shape[:2]:
         raise DataError(
             f"its LR has {lr.shape[1]}x{lr.shape[0]} pixels, {hr.shape[1]}x{hr.shape[0]} by {scale} are wanted; "
@@ -162,7 +162,7 @@ def evaluate(
     scale: int,
     progress: Callable[[int, int], None] | None = None,
     results: Mapping[str, Mapping[Path, Path]] | None = None,
-    lpips: Distance | None = None,
+    measures: Sequence[Measure] = BASIC,
     make_lr: MakeLR | None = None,
 ) -> list[Row]:
     """Measure models on image files.
@@ -173,7 +173,7 @@ def evaluate(
         scale: the super-resolution factor.
         progress: called with (images done, images in all) after each image.
         results: name -> HR file -> the file that someone's model made of its LR.
-        lpips: measures `Row.lpips`, which is NaN without it.
+        measures: what to measure, of `measures.choose`.
         make_lr: the LR of an HR file and its pixels, cut to a multiple of the scale, where it is not `reduce_image`;
             a table must say how it was made.
 
@@ -193,43 +193,65 @@ def evaluate(
     if twice := models.keys() & results.keys():
         raise DataError(f"{min(twice)} is both a model and a folder of results; name the results otherwise")
     rows = []
-    for done, file in enumerate(files, start=1):
-        rows += _measure(models, results, Path(file), scale, lpips, make_lr)
+    for done, file in enumerate(map(Path, files), start=1):
+        for name, sr, hr in _enlarge(models, results, file, scale, make_lr):
+            rows.append(Row(file, name, take(measures, Sample(file, hr, sr, scale))))
         if progress:
             progress(done, len(files))
     return rows
 
 
-def originals_grid(files: Sequence[Path], scale: int) -> float:
-    """The grid figure of the HR images themselves, beside which those of the models are read; NaN if too small."""
-    return grid_of_peaks(grid_peaks(crop_to_multiple(load_rgb(file), scale), scale) for file in files)
+def take(measures: Sequence[Measure], sample: Sample) -> dict[str, np.ndarray]:
+    """What the measures give for one image.
+
+    Raises:
+        DataError: the image is too small, named.
+    """
+    try:
+        return {m.key: np.asarray(m.each(sample), np.float64) for m in measures if m.each}
+    except DataError as error:
+        raise DataError(f"{sample.file}: {error}") from error
 
 
-def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Model -> figure -> its value for the set of images; without the figures that no image has.
+def originals(files: Sequence[Path], scale: int, measures: Sequence[Measure] = BASIC) -> dict[str, float]:
+    """Figures of the HR images themselves, of the measures that need no original, beside which others are read."""
+    blind = [measure for measure in measures if measure.blind]
+    rows = []
+    for file in files:
+        hr = crop_to_multiple(load_rgb(file), scale)
+        rows.append(Row(file, "originals", take(blind, Sample(file, hr, hr, scale))))
+    return summarize(rows, blind)["originals"]
 
-    Means of PSNR, SSIM and LPIPS (a perfect image, of infinite PSNR, makes its mean infinite); ``grid`` is
-    `metrics.grid.grid_of_peaks`, ``colour`` is `metrics.colour.largest_drift`.
+
+def vectors_of(rows: Sequence[Row], measure: Measure) -> np.ndarray:
+    """(N, K) vectors of the rows that have them whole; (0, 1) if none has."""
+    whole = [vector for vector in (row.vector(measure) for row in rows) if not np.isnan(vector).any()]
+    return np.stack(whole) if whole else np.empty((0, 1))
+
+
+def summarize(rows: Sequence[Row], measures: Sequence[Measure] = BASIC) -> dict[str, dict[str, float]]:
+    """Model -> key of a measure -> its figure for the set of images; without the figures that no image has.
+
+    A perfect image, of infinite PSNR, makes its mean infinite.
     """
     by_model: dict[str, list[Row]] = {}
     for row in rows:
         by_model.setdefault(row.model, []).append(row)
-    return {model: _summary(group) for model, group in by_model.items()}
+    return {model: _summary(group, measures) for model, group in by_model.items()}
 
 
-def _summary(rows: Sequence[Row]) -> dict[str, float]:
-    figures = {metric: float(np.mean([getattr(row, metric) for row in rows])) for metric in (*METRICS, "lpips")}
-    figures["grid"] = grid_of_peaks(np.array(row.peaks) for row in rows)
-    figures["colour"] = largest_drift(np.array(row.drift) for row in rows)
+def _summary(rows: Sequence[Row], measures: Sequence[Measure]) -> dict[str, float]:
+    vectors = {measure.key: vectors_of(rows, measure) for measure in measures}
+    figures = {m.key: m.whole(vectors[m.key]) for m in measures if len(vectors[m.key])}
     return {key: value for key, value in figures.items() if not math.isnan(value)}
 
 
-def format_table(summary: Mapping[str, Mapping[str, float]]) -> str:
+def format_table(summary: Mapping[str, Mapping[str, float]], measures: Sequence[Measure] = BASIC) -> str:
     """The figures of `summarize` as plain text: a line a model, columns aligned, no newline at the end."""
-    keys = [key for key in COLUMNS if any(key in figures for figures in summary.values())]
-    lines = [("model", *(COLUMNS[key][0] for key in keys))]
+    shown = [m for m in measures if any(m.key in figures for figures in summary.values())]
+    lines = [("model", *(measure.heading for measure in shown))]
     for model, figures in summary.items():
-        lines.append((model, *(format(figures[key], COLUMNS[key][1]) if key in figures else "-" for key in keys)))
+        lines.append((model, *(format(figures[m.key], m.form) if m.key in figures else "-" for m in shown)))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join([name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))])
@@ -237,45 +259,34 @@ def format_table(summary: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def _measure(
+def _enlarge(
     models: Mapping[str, Upscaler],
     results: Mapping[str, Mapping[Path, Path]],
     file: Path,
     scale: int,
-    lpips: Distance | None,
     make_lr: MakeLR | None,
-) -> list[Row]:
-    hr = load_rgb(file)
-    try:
-        hr = crop_to_multiple(hr, scale)
-        lr = make_lr(file, hr) if make_lr else reduce_image(hr, scale)
-        check_lr(lr, hr, scale)
-        enlarged = {name: upscale_checked(name, model, lr, scale) for name, model in models.items()}
-        enlarged |= {name: _load_result(name, paths, file, hr.shape) for name, paths in results.items()}
-        return [
-            Row(
-                file,
-                name,
-                **fidelity(sr, hr, scale),
-                peaks=tuple(grid_peaks(sr, scale).tolist()),
-                drift=tuple(colour_drift(sr, hr, scale).tolist()),
-                lpips=lpips(hr, sr) if lpips else math.nan,
-            )
-            for name, sr in enlarged.items()
-        ]
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, SR and HR of every model and every folder of results."""
+    hr, lr = load_pair(file, scale, make_lr)
+    for name, model in models.items():
+        yield name, upscale_checked(name, model, lr, scale), hr
+    for name, paths in results.items():
+        yield name, load_result(name, paths, file, hr), hr
 
 
-def _load_result(name: str, paths: Mapping[Path, Path], file: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """What someone's model made of the LR of an HR file."""
+def load_result(name: str, paths: Mapping[Path, Path], file: Path, hr: np.ndarray) -> np.ndarray:
+    """What someone's model made of the LR of an HR file.
+
+    Raises:
+        DataError: there is nothing, or nothing of the size of the HR.
+    """
     if file not in paths:
-        raise DataError(f"{name} has no result for it; add the image")
+        raise DataError(f"{file}: {name} has no result for it; add the image")
     sr = load_rgb(paths[file])
-    if sr.shape != shape:
+    if sr.shape != hr.shape:
         raise DataError(
-            f"{paths[file]} has {sr.shape[1]}x{sr.shape[0]} pixels where {shape[1]}x{shape[0]} are wanted; "
-            "enlarge the LR of the protocol"
+            f"{file}: {paths[file]} has {sr.shape[1]}x{sr.shape[0]} pixels where {hr.shape[1]}x{hr.shape[0]} are "
+            "wanted; enlarge the LR of the protocol"
         )
     return sr
 

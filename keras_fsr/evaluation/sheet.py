@@ -7,25 +7,18 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from keras_fsr.errors import DataError
-from keras_fsr.evaluation.protocol import (
-    MakeLR,
-    Row,
-    Upscaler,
-    baselines,
-    crop_to_multiple,
-    load_rgb,
-    reduce_image,
-    upscale_checked,
-)
+from keras_fsr.evaluation.measures import BASIC
+from keras_fsr.evaluation.protocol import MakeLR, Row, Upscaler, baselines, load_pair, upscale_checked
 from keras_fsr.files import whole_file
 
 SheetRow = tuple[str | Sequence[str], Sequence[np.ndarray]]
 """A caption for the whole row, or one for each image; and the images, ``(H, W, 3)`` uint8."""
 
-_BACKGROUND = (246, 246, 244)
-_TITLE_INK = (24, 24, 24)
-_CAPTION_INK = (84, 84, 84)
+BACKGROUND = (246, 246, 244)
+TITLE_INK = (24, 24, 24)
+CAPTION_INK = (84, 84, 84)
 _BASELINE = "bicubic"
+_PSNR, _SSIM = BASIC[:2]  # on luma
 _SMALLEST_CELL, _LARGEST_CELL = 256, 512  # of evaluation_sheet: room for a caption; six rows still fit a page
 
 
@@ -54,11 +47,11 @@ def contact_sheet(
     """
     _check(rows, titles)
     layout = _Layout(cell, columns=len(titles), rows=len(rows))
-    sheet = Image.new("RGB", layout.size, _BACKGROUND)
+    sheet = Image.new("RGB", layout.size, BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(titles):
         x, _ = layout.corner(0, column)
-        _centred(draw, title, x + cell // 2, layout.gap, cell, layout.title_font, _TITLE_INK)
+        centred(draw, title, x + cell // 2, layout.gap, cell, layout.title_font, TITLE_INK)
     for index, (caption, images) in enumerate(rows):
         side = _shown_side(images, cell)
         for column, image in enumerate(images):
@@ -86,7 +79,7 @@ def pick_files(rows: Sequence[Row], model: str, baseline: str = _BASELINE) -> li
     Raises:
         DataError: the rows lack the model or the baseline.
     """
-    psnr = {name: {r.file: r.psnr_y for r in rows if r.model == name} for name in (model, baseline)}
+    psnr = {name: {r.file: r.figure(_PSNR) for r in rows if r.model == name} for name in (model, baseline)}
     for name in (model, baseline):
         if not psnr[name] or psnr[name].keys() != psnr[model].keys():
             raise DataError(f"the rows lack {name} for some files; evaluate {model} and {baseline} together")
@@ -133,11 +126,10 @@ def evaluation_sheet(
     measured = {(row.file, row.model): row for row in rows}
     drawn: list[SheetRow] = []
     for label, file in pick_files(rows, name):
-        hr = crop_to_multiple(load_rgb(file), scale)
-        lr = make_lr(file, hr) if make_lr else reduce_image(hr, scale)
+        hr, lr = load_pair(file, scale, make_lr)
         before, after = measured[file, _BASELINE], measured[file, name]
         captions = [
-            f"{label}: {_gain(after.psnr_y, before.psnr_y):+.2f} dB",
+            f"{label}: {_gain(after.figure(_PSNR), before.figure(_PSNR)):+.2f} dB",
             _figures(before),
             _figures(after),
             file.stem,
@@ -208,14 +200,14 @@ def _write_captions(draw: ImageDraw.ImageDraw, caption: str | Sequence[str], row
     font = layout.caption_font
     if isinstance(caption, str):
         width = layout.inner_width
-        _centred(draw, caption, left + width // 2, top, width, font, _CAPTION_INK)
+        centred(draw, caption, left + width // 2, top, width, font, CAPTION_INK)
         return
     for column, text in enumerate(caption):
         middle = layout.corner(row, column)[0] + layout.cell // 2
-        _centred(draw, text, middle, top, layout.cell, font, _CAPTION_INK)
+        centred(draw, text, middle, top, layout.cell, font, CAPTION_INK)
 
 
-def _centred(
+def centred(
     draw: ImageDraw.ImageDraw,
     text: str,
     x: int,
@@ -247,4 +239,4 @@ def _gain(after: float, before: float) -> float:
 
 
 def _figures(row: Row) -> str:
-    return f"{row.psnr_y:.2f} dB, SSIM {row.ssim_y:.3f}"
+    return f"{row.figure(_PSNR):.2f} dB, SSIM {row.figure(_SSIM):.3f}"

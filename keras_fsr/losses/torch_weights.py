@@ -92,6 +92,8 @@ class StateUnpickler(pickle.Unpickler):
                 return OrderedDict
             case "torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2":  # the first up to PyTorch 0.3
                 return self._tensor
+            case "torch._utils", "_rebuild_parameter":  # a tensor that was trained, as in torchvision's AlexNet
+                return lambda tensor, *_gradient: tensor
             case "torch" | "torch.cuda", "FloatStorage":
                 return "float32"
         raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is refused")

@@ -4,25 +4,19 @@ Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perc
 Unlike PSNR it asks for sharpness: 0 for equal images, about 0.3 for bicubic x4 of a face. Differentiable in both
 images, so that a loss can be built on it.
 
-The weights are not part of the package. A folder holds, as NumPy archives with kernels in HWIO:
-
-- `squeezenet1_1_torchvision.npz`: torchvision's SqueezeNet 1.1, `features_0__kernel`, `features_0__bias`,
-  `features_3_squeeze__kernel`, `features_3_expand1x1__kernel` ...;
-- `lpips_v0.1_lin_squeeze.npz`: the authors' linear heads (BSD-2), `lin0` to `lin6`, a weight for each channel.
+The weights, of torchvision's networks and of the authors' linear heads (BSD-2), are not part of the package:
+`lpips_weights` finds or downloads them, `lpips_networks` builds the networks.
 """
 
-import os
-import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
 from keras_fsr.errors import DataError, ModelError, first_line
-from keras_fsr.files import WEIGHTS_VARIABLE
+from keras_fsr.metrics.lpips_networks import BACKBONES
+from keras_fsr.metrics.lpips_weights import find_weights, read_weights
 
 # The authors' ScalingLayer: ImageNet's mean and deviation, for RGB in [-1, 1].
 _SHIFT = (-0.030, -0.088, -0.188)
@@ -34,8 +28,10 @@ class LPIPS:
     """LPIPS of image batches.
 
     Args:
-        weights: folder of the weights; by default the one that the environment variable `WEIGHTS_VARIABLE` names.
-        backbone: the network whose features are compared, one of `BACKBONES`.
+        weights: folder of the weights, as in `find_weights`: by default the one that the environment variable
+            KERAS_FSR_WEIGHTS names, and where that is not set, a download.
+        backbone: the network whose features are compared: "squeeze", the smallest; "vgg", which the authors advise
+            for losses; "alex", which they advise for measuring.
 
     Raises:
         ModelError: the backbone is unknown, or its files are missing, damaged or of another network.
@@ -45,10 +41,9 @@ class LPIPS:
         if backbone not in BACKBONES:
             raise ModelError(f"LPIPS has no backbone {backbone}; choose from {', '.join(BACKBONES)}")
         self.backbone = backbone
-        self._recipe = BACKBONES[backbone]
-        files = [find_weights(name, weights) for name in (self._recipe.file, f"lpips_v0.1_lin_{backbone}.npz")]
-        self.features = _build(self._recipe.build, files[0])
-        self._heads = _build(self._make_heads, files[1])
+        network, heads = find_weights(backbone, weights)
+        self.features = _build(BACKBONES[backbone].build, network)
+        self._heads = _build(self._make_heads, heads)
 
     def __call__(self, reference, image):
         """The distance of each pair.
@@ -70,109 +65,34 @@ class LPIPS:
             distance += ops.mean(ops.sum(difference * head, axis=-1), axis=(1, 2))
         return distance
 
-    def _make_heads(self, archive: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        heads = [archive[f"lin{i}"].astype("float32") for i in range(len(self.features.outputs))]
+    def _make_heads(self, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        heads = [arrays[f"lin{i}"].astype("float32") for i in range(len(self.features.outputs))]
         for i, (head, tap) in enumerate(zip(heads, self.features.outputs, strict=True)):
             if head.shape != tap.shape[-1:]:
                 raise ValueError(f"lin{i} has shape {head.shape}, not ({tap.shape[-1]},)")
         return heads
 
     def _check(self, reference: tuple, image: tuple) -> None:
-        if len(reference) != 4 or reference[3] != 3 or reference != image:
+        alike = len(reference) == len(image) and all(
+            a == b or None in (a, b) for a, b in zip(reference, image, strict=True)
+        )
+        if len(reference) != 4 or reference[3] != 3 or not alike:
             raise DataError(f"LPIPS compares two (N, H, W, 3) batches of one shape, not {reference} and {image}")
-        smallest = self._recipe.smallest
+        smallest = BACKBONES[self.backbone].smallest
         if any(side is not None and side < smallest for side in reference[1:3]):
             raise DataError(
-                f"an image of {reference[2]}x{reference[1]} is too small for LPIPS; give at least {smallest} pixels"
+                f"an image of {reference[2]}x{reference[1]} is too small for LPIPS ({self.backbone}); give at least "
+                f"{smallest} pixels a side"
             )
 
 
-def find_weights(name: str, folder: Path | str | None = None) -> Path:
-    """A file in the folder of weights, given or named by the environment variable.
-
-    Raises:
-        ModelError: there is no such folder or file.
-    """
-    folder = folder or os.environ.get(WEIGHTS_VARIABLE)
-    if not folder:
-        raise ModelError(
-            f"{name}: no folder of weights; set {WEIGHTS_VARIABLE} (or --weights) to the one that holds it"
-        )
-    path = Path(folder) / name
-    if not path.is_file():
-        raise ModelError(f"{path}: is missing; put it there, or set {WEIGHTS_VARIABLE} (or --weights) to its folder")
-    return path
-
-
-def squeezenet(archive: Mapping[str, np.ndarray]) -> keras.Model:
-    """SqueezeNet 1.1 without its classifier; outputs the features after its first ReLU and fires 4, 7 and 9 to 12.
-
-    Source: Iandola et al., "SqueezeNet", 2016, in torchvision's version 1.1 and with its layer numbers.
-    """
-
-    def conv(x, name: str, stride: int = 1):
-        kernel, bias = archive[f"{name}__kernel"], archive[f"{name}__bias"]
-        layer = layers.Conv2D(
-            kernel.shape[-1],
-            kernel.shape[0],
-            stride,
-            padding="valid" if stride > 1 else "same",
-            activation="relu",
-            name=name,
-            dtype="float32",
-        )
-        y = layer(x)
-        layer.set_weights([kernel.astype("float32"), bias.astype("float32")])
-        return y
-
-    def fire(x, number: int):
-        name = f"features_{number}"
-        x = conv(x, f"{name}_squeeze")
-        branches = [conv(x, f"{name}_expand1x1"), conv(x, f"{name}_expand3x3")]
-        return layers.Concatenate(name=name, dtype="float32")(branches)
-
-    def pool(x):
-        # torchvision rounds the size up; zeros change no maximum, for every feature is at least 0.
-        x = layers.ZeroPadding2D(((0, 1), (0, 1)), dtype="float32")(x)
-        return layers.MaxPooling2D(3, 2, dtype="float32")(x)
-
-    inputs = keras.Input((None, None, 3), dtype="float32")
-    x = conv(inputs, "features_0", stride=2)
-    taps = [x]
-    for numbers in ((3, 4), (6, 7), (9, 10, 11, 12)):
-        x = pool(x)
-        for number in numbers:
-            x = fire(x, number)
-            if number not in (3, 6):
-                taps.append(x)
-    model = keras.Model(inputs, taps, name="squeezenet1_1")
-    model.trainable = False
-    return model
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network that LPIPS can look through."""
-
-    file: str  # its weights
-    build: Callable[[Mapping[str, np.ndarray]], keras.Model]  # archive -> normalised RGB to the list of its taps
-    smallest: int  # side in pixels below which a layer has no room
-
-
-BACKBONES = {"squeeze": Backbone("squeezenet1_1_torchvision.npz", squeezenet, smallest=17)}
-"""Name, as in the file of its heads -> network."""
-
-
 def _build(make: Callable, path: Path):
-    """What `make` makes of a NumPy archive; whatever is wrong with that is said in one line."""
+    """What `make` makes of a file's arrays; whatever is wrong with that is said in one line."""
     try:
-        archive = np.load(path)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("not an .npz archive")
-        with archive:
-            return make(archive)
-    except (OSError, EOFError, KeyError, IndexError, ValueError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path}: is not the file LPIPS needs ({first_line(error)}); fetch it anew") from error
+        return make(read_weights(path))
+    except Exception as error:  # archives, arrays and layers each raise their own
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
+        raise ModelError(f"{path}: is not the file LPIPS needs ({reason}); fetch it anew") from error
 
 
 def _normalize(image):

@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from keras_fsr.degradations import presets
 from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DataError, ModelError, RecipeError, TrainingError
 from keras_fsr.evaluation import protocol
+from keras_fsr.evaluation.measures import BASIC, Measure
 from keras_fsr.evaluation.sheet import contact_sheet
 from keras_fsr.files import WEIGHTS_VARIABLE, make_folder, whole_file
 from keras_fsr.inference.engines import load_engine
@@ -34,7 +35,7 @@ def make_table(
     data: Path,
     out: Path,
     steps: int,
-    lpips: protocol.Distance | None = None,
+    measures: Sequence[Measure] = BASIC,
     progress: Callable[[str], None] = print,
     overrides: tuple[str, ...] = (),
 ) -> str:
@@ -45,7 +46,7 @@ def make_table(
         data: folder with the subfolders `train`, `val` and the table's test folder.
         out: folder of this data's tables, `table_NAME.md`, `.csv` and `.png`, and of each row's run, `rows/NAME/...`.
         steps: of every trained row, a multiple of 4.
-        lpips: measures the column LPIPS; left out without it.
+        measures: what to measure; columns of others are left out.
         overrides: "section.key=value" for every trained row, after its own.
 
     Returns:
@@ -73,9 +74,9 @@ def make_table(
             seconds[row.label] = seconds_of(run)
     files = list_images(folder)
     progress(f"table {name}: measuring {len(files)} images")
-    rows = protocol.evaluate(models, files, table.scale, lpips=lpips, make_lr=make_lr(table))
-    summary = protocol.summarize(rows)
-    text = markdown(table, summary, seconds, name, steps, len(files))
+    rows = protocol.evaluate(models, files, table.scale, measures=measures, make_lr=make_lr(table))
+    summary = protocol.summarize(rows, measures)
+    text = markdown(table, summary, seconds, name, steps, len(files), measures)
     write_csv(table, summary, seconds, out / f"table_{name}.csv")
     draw_sheet(table, models, files, out / f"table_{name}.png")
     with whole_file(out / f"table_{name}.md") as temporary:
@@ -136,11 +137,12 @@ def markdown(
     name: str,
     steps: int,
     images: int,
+    measures: Sequence[Measure] = BASIC,
 ) -> str:
     """The table with the paper's figures first, ours after them, and what explains the difference."""
-    columns = [column for column in table.columns if any(column in figures for figures in summary.values())]
+    columns = [m for m in measures if m.key in table.columns and any(m.key in f for f in summary.values())]
     head = ["method", *(f"paper {title}" for title, _ in PAPER_FIGURES.values())]
-    head += [*(protocol.COLUMNS[column][0] for column in columns), "minutes", ""]
+    head += [*(measure.heading for measure in columns), "minutes", ""]
     lines = [f"# {table.title}", "", "| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for row in table.rows:
         cells = [row.label]
@@ -148,12 +150,12 @@ def markdown(
             format(row.paper[key], form) if key in row.paper else "" for key, (_, form) in PAPER_FIGURES.items()
         ]
         figures = summary.get(row.label, {})
-        cells += [format(figures[c], protocol.COLUMNS[c][1]) if c in figures else "" for c in columns]
+        cells += [format(figures[m.key], m.form) if m.key in figures else "" for m in columns]
         cells.append(f"{seconds[row.label] / 60:.1f}" if row.label in seconds else "")
         cells.append(row.absent or missing(row))
         lines.append("| " + " | ".join(cells) + " |")
     command = f"keras-fsr tables {name} --data FACES --out OUT --steps {steps}"
-    command += " --lpips --weights WEIGHTS" if "lpips" in columns else ""
+    command += " --lpips --weights WEIGHTS" if any(m.key == "lpips" for m in columns) else ""
     lines += ["", *(f"- {note}" for note in table.notes)]
     lines += [
         f"- Measured on the {images} images of `{table.test}` by the project's protocol; "
@@ -195,17 +197,16 @@ def draw_sheet(table: Table, models: Mapping[str, protocol.Upscaler], files: lis
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, SHEET_FACES).round().astype(int)]
     rows = []
     for file in chosen:
-        hr = protocol.crop_to_multiple(protocol.load_rgb(file), table.scale)
-        lr = make_lr(table)(file, hr)
+        hr, lr = protocol.load_pair(file, table.scale, make_lr(table))
         images = [middle(model(lr)) for model in models.values()]
         rows.append(("", [*images, middle(hr)]))
     contact_sheet(rows, [*models, "original"], path, cell=SHEET_SIDE)
 
 
-def make_lr(table: Table) -> Callable[[Path, np.ndarray], np.ndarray]:
-    """How the table's LR images are made."""
+def make_lr(table: Table) -> protocol.MakeLR | None:
+    """How the table's LR images are made, where not by reduction."""
     if not table.degradation:
-        return lambda file, hr: protocol.reduce_image(hr, table.scale)
+        return None
     degrade = Degrader(presets.load(table.degradation), table.scale)
     return lambda file, hr: degrade(hr, number_of(Path(file.name)))
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_fsr.errors import DataError, ModelError, OutputError
+from keras_fsr.evaluation.measures import BASIC, Measure
 from keras_fsr.evaluation.protocol import (
     METHODS,
     Row,
@@ -18,8 +19,9 @@ from keras_fsr.evaluation.protocol import (
     crop_to_multiple,
     evaluate,
     format_table,
+    load_pair,
     load_rgb,
-    originals_grid,
+    originals,
     reduce_image,
     summarize,
 )
@@ -44,7 +46,11 @@ def _save(path: Path, image: np.ndarray) -> Path:
 
 
 def _row(file: str, model: str, *values: float) -> Row:
-    return Row(Path(file), model, *values)
+    return Row(Path(file), model, {key: np.array([value]) for key, value in zip(METRICS, values, strict=True)})
+
+
+MEASURES = {measure.key: measure for measure in BASIC}
+LPIPS = Measure("lpips", "LPIPS", ".4f", lambda sample: (0.25,))
 
 
 def test_crop_keeps_the_top_left_corner():
@@ -107,6 +113,15 @@ def test_load_turns_upright(tmp_path):
     np.testing.assert_array_equal(load_rgb(tmp_path / "turned.png"), image[::-1, ::-1])
 
 
+def test_a_pair_is_cut_and_reduced(tmp_path):
+    image = _smooth(41, 50)
+    hr, lr = load_pair(_save(tmp_path / "a.png", image), 4)
+    np.testing.assert_array_equal(hr, image[:40, :48])
+    np.testing.assert_array_equal(lr, reduce_image(image, 4))
+    with pytest.raises(DataError, match=r"tiny\.png: .*too small for scale 4"):
+        load_pair(_save(tmp_path / "tiny.png", image[:3]), 4)
+
+
 def test_load_names_the_file_it_cannot_use(tmp_path):
     _save(tmp_path / "alpha.png", np.zeros((4, 4, 4), dtype=np.uint8))
     (tmp_path / "text.png").write_text("no image")
@@ -133,25 +148,31 @@ def test_evaluate_measures_each_model_on_each_image(tmp_path):
     for row in rows:
         hr = images[row.file.name][:, :48]
         sr = baselines(4)[row.model](reduce_image(hr, 4))
-        assert {metric: getattr(row, metric) for metric in METRICS} == fidelity(sr, hr, 4)
-        assert row.peaks == tuple(grid_peaks(sr, 4))
-        assert row.drift == tuple(colour_drift(sr, hr, 4))
-        assert math.isnan(row.lpips)
+        assert {metric: row.figure(MEASURES[metric]) for metric in METRICS} == fidelity(sr, hr, 4)
+        np.testing.assert_array_equal(row.vectors["grid"], grid_peaks(sr, 4))
+        np.testing.assert_array_equal(row.vectors["colour"], colour_drift(sr, hr, 4))
+        assert list(row.vectors) == [*METRICS, "grid", "colour"]
+        assert math.isnan(row.figure(LPIPS))
 
 
-def test_evaluate_asks_for_lpips_of_hr_and_sr(tmp_path):
+def test_evaluate_asks_the_measures_given(tmp_path):
     hr = _smooth(48, 48)
-    seen = []
+    samples = []
 
-    def distance(reference: np.ndarray, image: np.ndarray) -> float:
-        seen.append((reference, image))
-        return 0.25
+    def each(sample):
+        samples.append(sample)
+        return (0.25, 7.0)
 
     file = _save(tmp_path / "a.png", hr)
-    (row,) = evaluate({"white": lambda lr: np.full((48, 48, 3), 255, np.uint8)}, [file], 4, lpips=distance)
-    assert row.lpips == 0.25
-    np.testing.assert_array_equal(seen[0][0], hr)
-    assert (seen[0][1] == 255).all()
+    one = Measure("one", "one", ".1f", each)
+    other = Measure("other", "other", ".1f", None, one=lambda vector: vector[1], source="one")
+    (row,) = evaluate({"white": lambda lr: np.full((48, 48, 3), 255, np.uint8)}, [file], 4, measures=[one, other])
+    assert (row.figure(one), row.figure(other)) == (0.25, 7.0)
+    assert list(row.vectors) == ["one"]
+    (sample,) = samples
+    assert (sample.file, sample.scale) == (file, 4)
+    np.testing.assert_array_equal(sample.hr, hr)
+    assert (sample.sr == 255).all()
 
 
 def test_evaluate_measures_the_results_of_others_alike(tmp_path):
@@ -179,11 +200,12 @@ def test_evaluate_refuses_results_that_do_not_fit(tmp_path):
         evaluate(baselines(4), [file], 4, results={"bicubic": {file: whole}})
 
 
-def test_grid_of_the_originals_is_that_of_the_cut_images(tmp_path):
+def test_originals_have_the_figures_that_need_no_original(tmp_path):
     images = [_smooth(60, 70, seed) for seed in range(2)]
     files = [_save(tmp_path / f"{seed}.png", image) for seed, image in enumerate(images)]
-    assert originals_grid(files, 4) == pytest.approx(grid([image[:, :68] for image in images], 4))
-    assert math.isnan(originals_grid([_save(tmp_path / "small.png", _smooth(24, 24))], 4))
+    expected = pytest.approx(grid([image[:, :68] for image in images], 4))
+    assert originals(files, 4) == {"grid": expected}
+    assert originals([_save(tmp_path / "small.png", _smooth(24, 24))], 4) == {}
 
 
 def test_evaluate_gives_the_model_the_lr(tmp_path):
@@ -196,8 +218,8 @@ def test_evaluate_gives_the_model_the_lr(tmp_path):
 
     (row,) = evaluate({"perfect": perfect}, [_save(tmp_path / "a.png", hr)], 2)
     np.testing.assert_array_equal(inputs[0], reduce_image(hr, 2))
-    assert row.psnr_y == row.psnr_rgb == math.inf
-    assert row.ssim_y == pytest.approx(1.0)
+    assert row.figure(MEASURES["psnr_y"]) == row.figure(MEASURES["psnr_rgb"]) == math.inf
+    assert row.figure(MEASURES["ssim_y"]) == pytest.approx(1.0)
 
 
 def test_evaluate_takes_lr_images_that_are_made_otherwise(tmp_path):
@@ -219,8 +241,10 @@ def test_evaluate_takes_lr_images_that_are_made_otherwise(tmp_path):
         hr = images[file.name][:, :48]
         np.testing.assert_array_equal(given, hr)  # cut to a multiple of the scale
         np.testing.assert_array_equal(lr, hr[::4, ::4])
-        assert {metric: getattr(row, metric) for metric in METRICS} == fidelity(baselines(4)["bicubic"](lr), hr, 4)
-    assert rows[0].psnr_y != evaluate({"bicubic": model}, files[:1], 4)[0].psnr_y
+        figures = {metric: row.figure(MEASURES[metric]) for metric in METRICS}
+        assert figures == fidelity(baselines(4)["bicubic"](lr), hr, 4)
+    (reduced,) = evaluate({"bicubic": model}, files[:1], 4)
+    assert rows[0].figure(MEASURES["psnr_y"]) != reduced.figure(MEASURES["psnr_y"])
 
 
 def test_evaluate_refuses_lr_images_of_another_size(tmp_path):
@@ -273,7 +297,9 @@ def test_summary_is_the_mean_by_model():
 
 
 def _full_row(model: str, peaks: tuple[float, ...], drift: tuple[float, ...], lpips: float = math.nan) -> Row:
-    return Row(Path("in/a.png"), model, 30.0, 0.9, 29.0, 0.8, peaks, drift, lpips)
+    basic = _row("in/a.png", model, 30.0, 0.9, 29.0, 0.8).vectors
+    more = {"grid": np.array(peaks), "colour": np.array(drift), "lpips": np.array([lpips])}
+    return Row(Path("in/a.png"), model, {**basic, **more})
 
 
 FULL_ROWS = [
@@ -284,7 +310,7 @@ FULL_ROWS = [
 
 
 def test_summary_has_grid_drift_and_lpips_where_they_were_measured():
-    summary = summarize(FULL_ROWS)
+    summary = summarize(FULL_ROWS, [*BASIC, LPIPS])
     assert summary["gan"]["grid"] == 1.5  # the largest of the mean peaks (1.5, 1.25), not the mean of the largest
     assert summary["gan"]["colour"] == 1.5
     assert summary["gan"]["lpips"] == 0.1875
@@ -293,20 +319,21 @@ def test_summary_has_grid_drift_and_lpips_where_they_were_measured():
 
 
 def test_table_leaves_a_dash_where_a_figure_is_missing():
-    assert format_table(summarize(FULL_ROWS)).splitlines() == [
-        "model  PSNR-Y  SSIM-Y  PSNR-RGB  SSIM-RGB   LPIPS  grid  colour",
-        "gan     30.00  0.9000     29.00    0.8000  0.1875  1.50    1.50",
-        "plain   30.00  0.9000     29.00    0.8000       -  1.00    0.25",
+    measures = [*BASIC, LPIPS]
+    assert format_table(summarize(FULL_ROWS, measures), measures).splitlines() == [
+        "model  PSNR-Y  SSIM-Y  PSNR-RGB  SSIM-RGB  grid  colour   LPIPS",
+        "gan     30.00  0.9000     29.00    0.8000  1.50    1.50  0.1875",
+        "plain   30.00  0.9000     29.00    0.8000  1.00    0.25       -",
     ]
 
 
 def test_csv_has_the_figures_of_each_image(tmp_path):
-    write_csv(FULL_ROWS, tmp_path / "rows.csv")
+    write_csv(FULL_ROWS, tmp_path / "rows.csv", [*BASIC, LPIPS])
     assert (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines() == [
-        "file,model,psnr_y,ssim_y,psnr_rgb,ssim_rgb,lpips,grid,drift_red,drift_green,drift_blue",
-        "a.png,gan,30.0,0.9,29.0,0.8,0.125,1.5,-1.0,0.5,0.0",
-        "a.png,gan,30.0,0.9,29.0,0.8,0.25,2.0,-2.0,0.5,0.0",
-        "a.png,plain,30.0,0.9,29.0,0.8,,1.0,0.0,0.0,0.25",
+        "file,model,psnr_y,ssim_y,psnr_rgb,ssim_rgb,grid,drift_red,drift_green,drift_blue,lpips",
+        "a.png,gan,30.0,0.9,29.0,0.8,1.5,-1.0,0.5,0.0,0.125",
+        "a.png,gan,30.0,0.9,29.0,0.8,2.0,-2.0,0.5,0.0,0.25",
+        "a.png,plain,30.0,0.9,29.0,0.8,1.0,0.0,0.0,0.25,",
     ]
 
 
@@ -322,7 +349,7 @@ def test_table_is_aligned():
 
 def test_csv_holds_every_row_and_no_absolute_path(tmp_path):
     path = tmp_path / "rows.csv"
-    write_csv([Row(tmp_path / row.file, row.model, *(getattr(row, m) for m in METRICS)) for row in ROWS], path)
+    write_csv([Row(tmp_path / row.file, row.model, row.vectors) for row in ROWS], path)
     with path.open(newline="", encoding="utf-8") as stream:
         lines = list(csv.reader(stream))
     assert lines[0] == ["file", "model", "psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"]
@@ -361,6 +388,6 @@ def test_interpolation_on_the_face_test_set():
     assert summary["lanczos"]["psnr_y"] == pytest.approx(28.5946, abs=0.001)
     assert summary["lanczos"]["psnr_rgb"] == pytest.approx(27.11, abs=0.01)
     # Neither the originals nor interpolations carry a grid or shift colours; seen once and kept.
-    assert originals_grid(files, 4) == pytest.approx(1.021, abs=0.002)
+    assert originals(files, 4)["grid"] == pytest.approx(1.021, abs=0.002)
     assert summary["bicubic"]["grid"] == pytest.approx(0.993, abs=0.002)
     assert summary["bicubic"]["colour"] < 0.01

@@ -2,7 +2,6 @@
 
 import csv
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from PIL import Image
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DataError, RecipeError, TrainingError
-from keras_fsr.evaluation.protocol import reduce_image
+from keras_fsr.evaluation.protocol import load_pair, reduce_image
 from keras_fsr.tables import make
 from keras_fsr.tables.papers import TABLES, Table, TableRow
 from keras_fsr.training.recipes import save_recipe
@@ -109,12 +108,13 @@ def test_a_stopped_row_is_resumed(toy, faces, tmp_path, monkeypatch):
     assert run.is_dir()
 
 
-def test_lr_of_a_table_is_reduced_or_made_by_its_degradation():
+def test_lr_of_a_table_is_reduced_or_made_by_its_degradation(save_image):
     hr = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    file = save_image("a.png", hr)
     for name, degradation in (("A", ""), ("C", "jiang")):
         table = TABLES[name]
         assert table.degradation == degradation
-        lr = make.make_lr(table)(Path("a.png"), hr)
+        lr = load_pair(file, table.scale, make.make_lr(table)).lr
         if degradation:
             expected = Degrader(presets.load(degradation), table.scale)(hr, 0)
             assert lr.std() < 0.5 * reduce_image(hr, table.scale).std()
