@@ -211,19 +211,44 @@ def add_models(commands) -> None:
 
 
 def add_export(commands) -> None:
-    from keras_fsr.deploy.tflite import MODES
+    from keras_fsr.deploy.form import MODES, TARGETS, Tuning
 
     parser = commands.add_parser("export", help="write a model in another form")
     forms = parser.add_subparsers(required=True, metavar="FORM", dest="form")
-    tflite = forms.add_parser("tflite", help="TFLite with dynamic height and width")
-    tflite.add_argument("--model", default=DEFAULT_MODEL, help="shipped model or .keras file")
+    tflite = forms.add_parser("tflite", help="TFLite, compared with the Keras model before it is kept")
+    tflite.add_argument("--model", default=DEFAULT_MODEL, help="shipped model, .keras file or run folder")
     tflite.add_argument(
         "--quantize",
         default="dynamic",
         choices=MODES,
-        help="float32, float16 weights, or int8 weights (dynamic)",
+        help="float32, float16 weights, int8 weights (dynamic), int8 throughout by calibration, or by training (qat)",
     )
-    tflite.add_argument("-o", "--out", type=Path, required=True, help="file to write")
+    tflite.add_argument("-o", "--out", type=Path, required=True, help="file to write, and FILE.report.json beside it")
+    tflite.add_argument("--size", type=image_size, metavar="HxW", help="the only image size it takes (any)")
+    tflite.add_argument(
+        "--io", choices=("float", "uint8"), help="values in [0, 1] or pixels in and out (uint8 of int8 and qat)"
+    )
+    tflite.add_argument(
+        "--calibration",
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="HR images: int8 calibrates on them, qat trains on them, all are compared on them (a portrait)",
+    )
+    tflite.add_argument("--lr-data", type=Path, help="folder of LR images of the same names (default: reduce HR)")
+    tflite.add_argument("--steps", type=positive, default=Tuning.steps, help=f"of qat ({Tuning.steps})")
+    tflite.add_argument("--learning-rate", type=float, default=Tuning.learning_rate, help="of qat, at first (1e-4)")
+    tflite.add_argument(
+        "--target",
+        choices=TARGETS,
+        default=Tuning.target,
+        help=f"what qat learns: the HR images, or the float model's own output ({Tuning.target})",
+    )
+    tflite.add_argument("--run", type=Path, metavar="DIR", help="folder of qat's state, for --resume")
+    tflite.add_argument("--resume", action="store_true", help="go on with the qat in --run")
+    tflite.add_argument("--licence", help="of the model, as the file states it (that of a shipped model)")
+    tflite.add_argument("--author", help="the same")
+    tflite.add_argument("--no-verify", action="store_true", help="do not compare it with the Keras model")
 
 
 def positive(text: str) -> int:
@@ -232,6 +257,14 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return number
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """An argument HxW: height and width in pixels."""
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text} is not HxW, e.g. 64x64")
+    return int(height), int(width)
 
 
 def natural(text: str) -> int:

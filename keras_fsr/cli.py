@@ -242,11 +242,17 @@ def run_models(arguments) -> None:
 
 
 def run_export(arguments) -> None:
-    import_tensorflow()
-    from keras_fsr import pretrained
-    from keras_fsr.deploy.tflite import export_tflite
+    from keras_fsr.deploy.form import Form, Tuning
 
-    print(export_tflite(pretrained.find(arguments.model, ".keras"), arguments.out, arguments.quantize))
+    tuning = Tuning(arguments.steps, arguments.learning_rate, arguments.target, arguments.run, arguments.resume)
+    # First, for what is wrong here is told without TensorFlow.
+    form = Form(arguments.quantize, arguments.size, arguments.io, arguments.calibration, arguments.lr_data, tuning)
+    import_tensorflow()
+    from keras_fsr.deploy.tflite import export
+
+    verified = not arguments.no_verify
+    report = export(arguments.model, arguments.out, form, arguments.licence, arguments.author, verified)
+    print(report or arguments.out)
 
 
 @contextmanager

@@ -1,70 +1,96 @@
-"""Keras generator -> TFLite file with dynamic height and width, in one of three arithmetics.
+"""Keras generator -> TFLite file: convert, describe, compare with Keras, and only then put it in its place.
 
 `none` keeps float32; `float16` halves the file; `dynamic` stores int8 weights and quantizes activations as it
 runs, which on CPU is about three times as fast as float32. The convolutions that read and write pixels stay float
-there: they are cheap, and cost more of the quality than all the others together (`docs/training.md`).
+there: they are cheap, and cost more of the quality than all the others together (`docs/training.md`). `int8` computes
+with int8 alone, in ranges measured on images, `qat` after a training under that rounding besides (`quantize`).
 """
 
-import io
-from contextlib import redirect_stdout
 from pathlib import Path
 
+from keras_fsr.deploy.calibration import calibration_patches, compared_pairs, portrait_pairs, read_folder
+from keras_fsr.deploy.form import FLOAT_MODES, INT8_MODES, Form
+from keras_fsr.deploy.metadata import describe, write_metadata
+from keras_fsr.deploy.operations import check_operations
+from keras_fsr.deploy.qat import quantize_aware
+from keras_fsr.deploy.source import Source, load_source
+from keras_fsr.deploy.verify import Report, verify, write_report
 from keras_fsr.errors import ModelError
 from keras_fsr.files import whole_file
-from keras_fsr.quiet import quiet
-
-MODES = ("none", "float16", "dynamic")
 
 
 def export_tflite(model, path: Path | str, quantize: str = "dynamic") -> Path:
-    """Writes the TFLite form of a generator.
+    """Writes the TFLite form of a generator for images of any size, float in and out, without comparing it.
 
     Args:
-        model: Keras generator, or path of its `.keras` file; images (1, H, W, 3) float32 in [0, 1].
-        path: file to write; replaced whole or not at all.
+        model, path: as in `export`.
         quantize: "none", "float16" or "dynamic".
 
     Raises:
-        ModelError: unknown mode or file name, an unreadable model.
-        OutputError: the file cannot be written.
+        As `export`.
     """
-    if quantize not in MODES:
-        raise ModelError(f"quantize {quantize!r} is unknown; use {', '.join(MODES)}")
+    export(model, path, Form(quantize), verified=False)
+    return Path(path)
+
+
+def export(
+    model,
+    path: Path | str,
+    form: Form,
+    licence: str | None = None,
+    author: str | None = None,
+    verified: bool = True,
+) -> Report | None:
+    """Writes the TFLite form of a generator and FILE.report.json, if it does what the Keras model does.
+
+    Compared is on the images of the form, on those of its folder `val` if it has one, or on a portrait.
+
+    Args:
+        model, licence, author: as `load_source` takes them.
+        path: file to write; replaced whole or not at all.
+        verified: compare it; without, there is no report.
+
+    Raises:
+        ModelError: a wrong form, model or file name, an operation that TFLite or int8 lacks, or a file that differs
+            from the model by more than `verify.TOLERANCES`.
+        DataError: images that are missing, damaged, or too few to calibrate with.
+        TrainingError: QAT cannot start, resume or go on.
+        OutputError: the file cannot be written.
+        ModuleNotFoundError: TensorFlow, or scikit-image where no images are named, is not installed.
+    """
     path = Path(path)
     if path.suffix != ".tflite":
         raise ModelError(f"{path}: a TFLite file ends in .tflite; rename the output")
-    import keras
-    import tensorflow as tf
-
-    from keras_fsr import generators
-
-    if not isinstance(model, keras.Model):
-        model = generators.load(model)
-    options = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
-    if quantize == "float16":
-        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
-        options["target_spec"]["supported_types"] = [tf.float16]
-    signature = [keras.InputSpec(shape=(1, None, None, 3), dtype="float32")]
-    # Converter and quantizer tell their progress on stderr and stdout; what fails is raised all the same.
-    with whole_file(path) as temporary, quiet(), redirect_stdout(io.StringIO()):
-        model.export(temporary, format="litert", input_signature=signature, verbose=False, **options)
-        if quantize == "dynamic":
-            quantize_inner_convolutions(temporary, model)
-    return path
+    source = load_source(model, licence, author)
+    pairs, images = pairs_to_compare(form, source.scale) if verified else ([], "")
+    with whole_file(path) as temporary:
+        write(source, temporary, form)
+        report = verify(source.trained, temporary, path, form.quantize, pairs, images) if verified else None
+    if report:
+        write_report(report, path)
+    return report
 
 
-def quantize_inner_convolutions(path: Path, model) -> None:
-    """Gives a float TFLite file int8 weights, but for the first and last convolution of its Keras model."""
-    import keras
-    from litert_quantizer import qtyping, quantizer
+def write(source: Source, path: Path, form: Form) -> None:
+    """Converts a generator, checks its operations and puts the metadata in."""
+    from keras_fsr.deploy.convert import convert, convert_int8
 
-    convolutions = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    work = quantizer.Quantizer(str(path))
-    work.add_dynamic_config(regex=".*", operation_name=qtyping.TFLOperationName.CONV_2D, num_bits=8)
-    for name in (convolutions[0], convolutions[-1]):
-        work.update_quantization_recipe(
-            regex=rf".*\b{name}(_\d+)?/.*",
-            operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
-            algorithm_key="no_quantize",
-        )
-    work.quantize().export_model(str(path), overwrite=True)
+    if form.quantize in FLOAT_MODES:
+        convert(source, path, form.quantize, form.size)
+    else:
+        pairs, _ = read_folder(form.images, form.lr_images, trained=form.quantize == "qat")
+        patches = calibration_patches(pairs, source.scale)
+        if form.quantize == "int8":
+            convert_int8(source, path, form.size, form.io_type, patches)
+        else:
+            quantize_aware(source, path, form.size, form.io_type, pairs, patches, form.tuning)
+    check_operations(path, source.name, integer=form.quantize in INT8_MODES)
+    write_metadata(path, describe(source, form.quantize, path))
+
+
+def pairs_to_compare(form: Form, scale: int) -> tuple[list, str]:
+    """(LR, HR) uint8 pairs, and what they are in words."""
+    if form.images is None:
+        return portrait_pairs(scale), "scikit-image's astronaut"
+    _, pairs = read_folder(form.images, form.lr_images, trained=form.quantize == "qat")
+    return compared_pairs(pairs, scale), str(form.images)

@@ -4,13 +4,20 @@ Source: Wang et al., "ESRGAN: Enhanced Super-Resolution Generative Adversarial N
 figure 4, with the layer sizes of the authors' released models.
 """
 
+from types import SimpleNamespace
+
 import keras
-from keras import layers
 
 from keras_fsr.layers import NearestUpsampling, PixelShuffle, PixelUnshuffle, ScaledResidual
 
 RESIDUAL_SCALE = 0.2
 ACTIVATIONS = ("leaky_relu", "relu")
+
+# The layers that `build` takes, as Keras 3 has them.
+LAYERS = SimpleNamespace(
+    **{kind: getattr(keras.layers, kind) for kind in ("Add", "Concatenate", "Conv2D", "Input", "LeakyReLU", "ReLU")},
+    **{kind.__name__: kind for kind in (NearestUpsampling, PixelShuffle, PixelUnshuffle, ScaledResidual)},
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_fsr")
@@ -47,26 +54,8 @@ class RRDB(keras.Model):
         anchor: bool = False,
         **kwargs,
     ):
-        if scale not in (1, 2, 4, 8):
-            raise ValueError(f"RRDB scale is 1, 2, 4 or 8, not {scale}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"RRDB activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}")
-
-        unshuffle = max(4 // scale, 1)
-        inputs = keras.Input((None, None, 3))
-        x = PixelUnshuffle(unshuffle, name="unshuffle")(inputs) if unshuffle > 1 else inputs
-        x = shallow = conv(x, num_features, name="conv_first")
-        for i in range(num_blocks):
-            x = residual_in_residual_block(x, growth_channels, activation, name=f"block{i}")
-        x = layers.Add(name="trunk")([shallow, conv(x, num_features, name="conv_trunk")])
-
-        # The output stays float32 whatever the trunk computes in; an anchored network starts as its anchor.
-        last = {"dtype": "float32"} | ({"kernel_initializer": "zeros"} if anchor else {})
-        enlarge = subpixel_tail if hardware else published_tail
-        outputs = enlarge(x, scale * unshuffle, activation, **last)
-        if anchor:
-            outputs = add_anchor(outputs, inputs, scale)
-        super().__init__(inputs, outputs, **kwargs)
+        options = (scale, num_features, growth_channels, num_blocks, hardware, activation, anchor)
+        super().__init__(*build(LAYERS, *options), **kwargs)
 
         self.scale = scale
         self.num_features = num_features
@@ -93,55 +82,96 @@ class RRDB(keras.Model):
         return cls(**config)
 
 
-def conv(x, filters: int, name: str, **kwargs):
+def build(
+    layers,
+    scale: int,
+    num_features: int,
+    growth_channels: int,
+    num_blocks: int,
+    hardware: bool,
+    activation: str,
+    anchor: bool,
+) -> tuple:
+    """Inputs and outputs of the graph, made of the layers of Keras 3 or of those of Keras 2, which has QAT.
+
+    Args:
+        layers: what has the names that `LAYERS` has. Weights carry over by the layers' names.
+
+    Raises:
+        ValueError: no such scale or activation.
+    """
+    if scale not in (1, 2, 4, 8):
+        raise ValueError(f"RRDB scale is 1, 2, 4 or 8, not {scale}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"RRDB activation is one of {', '.join(ACTIVATIONS)}, not {activation!r}")
+
+    unshuffle = max(4 // scale, 1)
+    inputs = layers.Input((None, None, 3))
+    x = layers.PixelUnshuffle(unshuffle, name="unshuffle")(inputs) if unshuffle > 1 else inputs
+    x = shallow = conv(x, num_features, "conv_first", layers)
+    for i in range(num_blocks):
+        x = residual_in_residual_block(x, growth_channels, activation, f"block{i}", layers)
+    x = layers.Add(name="trunk")([shallow, conv(x, num_features, "conv_trunk", layers)])
+
+    # The output stays float32 whatever the trunk computes in; an anchored network starts as its anchor.
+    last = {"dtype": "float32"} | ({"kernel_initializer": "zeros"} if anchor else {})
+    enlarge = subpixel_tail if hardware else published_tail
+    outputs = enlarge(x, scale * unshuffle, activation, layers, **last)
+    if anchor:
+        outputs = add_anchor(outputs, inputs, scale, layers)
+    return inputs, outputs
+
+
+def conv(x, filters: int, name: str, layers=LAYERS, **kwargs):
     """3x3 convolution that keeps the size."""
     return layers.Conv2D(filters, 3, padding="same", name=name, **kwargs)(x)
 
 
-def activate(x, activation: str, name: str):
+def activate(x, activation: str, name: str, layers=LAYERS):
     if activation == "relu":
         return layers.ReLU(name=name)(x)
     return layers.LeakyReLU(negative_slope=0.2, name=name)(x)
 
 
-def dense_block(x, growth_channels: int, activation: str, name: str):
+def dense_block(x, growth_channels: int, activation: str, name: str, layers):
     """Four growth convolutions that each see all before them, and a fifth that fuses; scaled residual."""
     # He's initialisation times 0.1: the blocks start near identity, which lets deep trunks train without BN.
     small = keras.initializers.VarianceScaling(2 * 0.1**2, mode="fan_in", distribution="truncated_normal")
     features = x
     for i in range(1, 5):
-        grown = conv(features, growth_channels, f"{name}_conv{i}", kernel_initializer=small)
-        grown = activate(grown, activation, f"{name}_act{i}")
+        grown = conv(features, growth_channels, f"{name}_conv{i}", layers, kernel_initializer=small)
+        grown = activate(grown, activation, f"{name}_act{i}", layers)
         features = layers.Concatenate(name=f"{name}_concat{i}")([features, grown])
-    fused = conv(features, x.shape[-1], f"{name}_conv5", kernel_initializer=small)
-    return ScaledResidual(RESIDUAL_SCALE, name=f"{name}_residual")([x, fused])
+    fused = conv(features, x.shape[-1], f"{name}_conv5", layers, kernel_initializer=small)
+    return layers.ScaledResidual(RESIDUAL_SCALE, name=f"{name}_residual")([x, fused])
 
 
-def residual_in_residual_block(x, growth_channels: int, activation: str, name: str):
+def residual_in_residual_block(x, growth_channels: int, activation: str, name: str, layers):
     out = x
     for i in range(1, 4):
-        out = dense_block(out, growth_channels, activation, name=f"{name}_dense{i}")
-    return ScaledResidual(RESIDUAL_SCALE, name=f"{name}_residual")([x, out])
+        out = dense_block(out, growth_channels, activation, f"{name}_dense{i}", layers)
+    return layers.ScaledResidual(RESIDUAL_SCALE, name=f"{name}_residual")([x, out])
 
 
-def published_tail(x, scale: int, activation: str, **last):
+def published_tail(x, scale: int, activation: str, layers, **last):
     """[nearest x2, conv, activation] per factor of two, then two convolutions at full size."""
     filters = x.shape[-1]
     for i in range(1, scale.bit_length()):
-        x = NearestUpsampling(2, name=f"up{i}")(x)
-        x = activate(conv(x, filters, f"conv_up{i}"), activation, f"act_up{i}")
-    x = activate(conv(x, filters, "conv_hr"), activation, "act_hr")
-    return conv(x, 3, "conv_last", **last)
+        x = layers.NearestUpsampling(2, name=f"up{i}")(x)
+        x = activate(conv(x, filters, f"conv_up{i}", layers), activation, f"act_up{i}", layers)
+    x = activate(conv(x, filters, "conv_hr", layers), activation, "act_hr", layers)
+    return conv(x, 3, "conv_last", layers, **last)
 
 
-def subpixel_tail(x, scale: int, activation: str, **last):
+def subpixel_tail(x, scale: int, activation: str, layers, **last):
     """One convolution to 3 * scale**2 channels at low resolution, shuffled into place."""
-    return PixelShuffle(scale, name="shuffle", dtype="float32")(conv(x, 3 * scale**2, "conv_last", **last))
+    x = conv(x, 3 * scale**2, "conv_last", layers, **last)
+    return layers.PixelShuffle(scale, name="shuffle", dtype="float32")(x)
 
 
-def add_anchor(x, inputs, scale: int):
+def add_anchor(x, inputs, scale: int, layers):
     """Adds the nearest-neighbour enlargement of the input, by factors of two (XNNPACK joins four tensors)."""
     enlarged = inputs
     for i in range(1, scale.bit_length()):
-        enlarged = NearestUpsampling(2, name=f"anchor{i}", dtype="float32")(enlarged)
+        enlarged = layers.NearestUpsampling(2, name=f"anchor{i}", dtype="float32")(enlarged)
     return layers.Add(name="anchored", dtype="float32")([x, enlarged])

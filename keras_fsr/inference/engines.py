@@ -21,12 +21,15 @@ class Engine(Protocol):
     """A network ready to run."""
 
     scale: int
+    size: tuple[int, int] | None  # (height, width) of the largest image that it takes, None for any
 
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
 
 
 class LiteRTEngine:
-    """Runs a float-input `.tflite` file through LiteRT with XNNPACK.
+    """Runs a `.tflite` file through LiteRT with XNNPACK, its tensors float32 or, by their own scales, 8-bit integers.
+
+    A file made for one image size has that `size`; smaller images are mirrored to it.
 
     Args:
         path: the file.
@@ -49,8 +52,10 @@ class LiteRTEngine:
                 self._interpreter = Interpreter(**source, num_threads=threads or available_cores())
                 self._input = self._interpreter.get_input_details()[0]
                 self._output = self._interpreter.get_output_details()[0]
-                if self._input["dtype"] != np.float32:
-                    raise ValueError(f"its input is {self._input['dtype'].__name__}, not float32")
+                for end in (self._input, self._output):
+                    check_type(end)
+                height, width = (int(side) for side in self._input["shape_signature"][1:3])
+                self.size = (height, width) if min(height, width) > 0 else None
                 self._shape: tuple[int, ...] = ()
                 self.scale = probe_scale(self._run)
         except (ValueError, RuntimeError, IndexError) as error:
@@ -63,14 +68,28 @@ class LiteRTEngine:
             raise cannot_run(image, error) from None
 
     def _run(self, image: np.ndarray) -> np.ndarray:
+        if self.size is None:
+            return self._enlarge(image)
+        height, width = image.shape[:2]
+        below, right = self.size[0] - height, self.size[1] - width
+        if min(below, right) < 0:
+            raise ModelError(
+                f"the model is made for {self.size[1]}x{self.size[0]} pixels, not for {width}x{height}; "
+                f"use a smaller tile, or export it without a size"
+            )
+        result = self._enlarge(np.pad(image, ((0, below), (0, right), (0, 0)), mode="symmetric"))
+        scale = result.shape[0] // self.size[0]
+        return result[: height * scale, : width * scale]
+
+    def _enlarge(self, image: np.ndarray) -> np.ndarray:
         if image.shape != self._shape:
             self._shape = ()
             self._interpreter.resize_tensor_input(self._input["index"], (1, *image.shape), strict=True)
             self._interpreter.allocate_tensors()
             self._shape = image.shape
-        self._interpreter.set_tensor(self._input["index"], image[None])
+        self._interpreter.set_tensor(self._input["index"], quantized(image[None], self._input))
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output["index"])[0]
+        return dequantized(self._interpreter.get_tensor(self._output["index"])[0], self._output)
 
 
 class KerasEngine:
@@ -82,6 +101,8 @@ class KerasEngine:
     Raises:
         ModelError: the file is missing, is no Keras model, or does not enlarge RGB images.
     """
+
+    size = None
 
     def __init__(self, model):
         if isinstance(model, str | os.PathLike):
@@ -137,6 +158,30 @@ def probe_scale(run: Callable[[np.ndarray], np.ndarray]) -> int:
     if scale < 1 or shape != (PROBE * scale, PROBE * scale, 3):
         raise ValueError(f"it makes {shape} of {(PROBE, PROBE, 3)}")
     return scale
+
+
+def check_type(end: dict) -> None:
+    """ValueError for an input or output that is neither float32 nor 8-bit with a scale."""
+    kind = end["dtype"]
+    if kind not in (np.float32, np.uint8, np.int8) or (kind != np.float32 and not end["quantization"][0]):
+        raise ValueError(f"its {end['name']} is {np.dtype(kind).name}, neither float32 nor 8-bit with a scale")
+
+
+def quantized(image: np.ndarray, end: dict) -> np.ndarray:
+    """Values in [0, 1] as an input takes them: as they are, or as integers of its scale and zero point."""
+    if end["dtype"] == np.float32:
+        return image
+    scale, zero_point = end["quantization"]
+    limits = np.iinfo(end["dtype"])
+    return np.clip(np.rint(image / scale) + zero_point, limits.min, limits.max).astype(end["dtype"])
+
+
+def dequantized(result: np.ndarray, end: dict) -> np.ndarray:
+    """What an output's integers stand for, float32."""
+    if end["dtype"] == np.float32:
+        return result
+    scale, zero_point = end["quantization"]
+    return (result.astype(np.float32) - zero_point) * np.float32(scale)
 
 
 def check_suffix(path: Path | str) -> str:

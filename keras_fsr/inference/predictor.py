@@ -23,6 +23,7 @@ from keras_fsr.inference.images import (
 from keras_fsr.inference.interpolation import load_interpolated
 
 Progress = Callable[[int, int], None]
+PAD = 16  # pixels by which an image is continued
 MIN_SIDE = 4  # pixels; less holds nothing that could be enlarged
 CONTINUABLE = (FSRError, OSError, MemoryError)  # what stops one image, but not the others of a run
 
@@ -41,6 +42,7 @@ class Predictor:
     Args:
         model: name of a shipped model, or path of a `.tflite` or `.keras` file.
         tile: side in pixels of the part that is enlarged at once, None for the whole image.
+            A file made for one image size limits it.
         overlap: pixels that neighbouring tiles share. With a float model the tiled result equals the whole
             within 1/255. The shipped `.tflite` quantizes activations by the range of what it is given, so
             there tiles and whole differ by rounding noise (0.2 levels on average, 5 at most).
@@ -75,8 +77,9 @@ class Predictor:
             self.engine = load_engine(pretrained.find(model), threads)
         else:
             self.engine = load_interpolated(model, strength, fidelity, threads)
-        self.tile = tile
-        self.overlap = overlap
+        self.tile, self.overlap, self.pad = tile, overlap, PAD
+        if self.engine.size:
+            self.tile, self.overlap, self.pad = tiles.fitted(min(self.engine.size), tile, overlap, PAD)
         self.network = SelfEnsemble(self.engine) if ensemble else self.engine
         self.max_pixels = max_pixels
 
@@ -157,9 +160,8 @@ class Predictor:
         return report
 
     def _enlarge(self, pixels: np.ndarray, progress: Progress | None) -> np.ndarray:
-        return tiles.upscale(
-            pixels, self.network, self.scale, tile=self.tile, overlap=self.overlap, progress=progress
-        )
+        sizes = {"tile": self.tile, "overlap": self.overlap, "pad": self.pad}
+        return tiles.upscale(pixels, self.network, self.scale, **sizes, progress=progress)
 
 
 class SelfEnsemble:

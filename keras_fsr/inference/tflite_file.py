@@ -38,9 +38,26 @@ class TFLiteFile:
         """FLOAT32, INT8 and the like."""
         return self._types[tensor.type]
 
+    def ends(self) -> list[tuple]:
+        """Input and output of the model: (tensor, its type)."""
+        (graph,) = self._model.subgraphs
+        return [
+            (tensor, self.type_of(tensor)) for tensor in (graph.tensors[i] for i in (*graph.inputs, *graph.outputs))
+        ]
+
+    def metadata(self, name: str) -> np.ndarray:
+        """The bytes of a metadata entry; none if the file has no such entry."""
+        for entry in self._model.metadata or []:
+            if entry.name == name.encode():
+                return self.bytes_of(self._model.buffers[entry.buffer])
+        return np.empty(0, np.uint8)
+
     def data(self, tensor) -> np.ndarray:
         """The bytes of a constant where they lie in the file; none for an activation."""
-        buffer = self._model.buffers[tensor.buffer]
+        return self.bytes_of(self._model.buffers[tensor.buffer])
+
+    def bytes_of(self, buffer) -> np.ndarray:
+        """The bytes of a buffer of the schema's where they lie in the file."""
         if buffer.offset > 1:  # the weights of all but tiny models lie behind the tables
             return np.frombuffer(self.content, np.uint8, buffer.size, buffer.offset)
         return np.empty(0, np.uint8) if buffer.data is None else buffer.data

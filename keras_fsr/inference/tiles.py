@@ -90,6 +90,14 @@ def count_tiles(height: int, width: int, tile: int | None = 256, overlap: int = 
     return len(_spans(height, tile, overlap, pad)) * len(_spans(width, tile, overlap, pad))
 
 
+def fitted(side: int, tile: int | None, overlap: int, pad: int = 16) -> tuple[int, int, int]:
+    """Tile, overlap and pad of `upscale`, reduced so far that no call is larger than a side, in input pixels."""
+    side = side // MULTIPLE * MULTIPLE
+    pad = min(pad, side // 4)
+    tile = min(tile or side, side - 2 * pad)
+    return tile, min(overlap, (tile - 1) // 2), pad
+
+
 def _check_arguments(pixels: np.ndarray, scale: int, tile: int | None, overlap: int, pad: int) -> None:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise FSRError(f"pixels have the shape {pixels.shape}; give an (H, W, 3) RGB image")
