@@ -72,7 +72,9 @@ def test_saved_model_does_what_keras_does(model, tmp_path, converters):
     assert converter.arguments["use_dynamic_shape"]
     assert converter.built == [((1, s, s, 3), (1, 2 * s, 2 * s, 3)) for s in (16, 512)]
     images = np.random.default_rng(1).random((1, 19, 33, 3), np.float32)
-    (found,) = tf.saved_model.load(str(folder)).signatures["serving_default"](lr=images).values()
+    saved = tf.saved_model.load(str(folder))
+    assert len(saved.variables) == 8  # kernels and biases of the plain network
+    (found,) = saved.signatures["serving_default"](lr=images).values()
     np.testing.assert_allclose(found, model(images), atol=1e-5)
     assert [path.name for path in folder.parent.iterdir()] == ["trt"]
 
@@ -106,6 +108,18 @@ def test_failed_conversion_is_one_line_and_leaves_nothing(model, tmp_path, conve
 
     monkeypatch.setattr(tf.experimental.tensorrt.Converter, "build", fail)
     with pytest.raises(ModelError, match=r"TensorRT cannot convert it \(Specified device is not a GPU\)$"):
+        export_tf_trt(model, tmp_path / "trt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(model, tmp_path, converters, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.experimental.tensorrt.Converter, "save", fail)
+    with pytest.raises(OutputError, match=r"trt: cannot be written \(No space left on device\)"):
         export_tf_trt(model, tmp_path / "trt")
     assert not list(tmp_path.iterdir())
 

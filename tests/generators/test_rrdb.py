@@ -1,11 +1,13 @@
 """RRDB: published sizes, shapes at every scale, the anchored start, saving, and what its graph holds."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_fsr.generators.rrdb import RRDB
+from keras_fsr.generators.rrdb import LAYERS, RRDB, build
 from keras_fsr.layers import ScaledResidual
 
 TINY = {"num_features": 8, "growth_channels": 4, "num_blocks": 1}
@@ -137,6 +139,31 @@ def test_every_residual_is_scaled_as_published():
 def test_impossible_option_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         RRDB(**options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale": 4, "hardware": True, "activation": "relu", "anchor": True},
+        {"scale": 4, "hardware": False, "activation": "leaky_relu", "anchor": True},
+        {"scale": 2, "hardware": False, "activation": "leaky_relu", "anchor": False},
+    ],
+)
+def test_twin_is_made_of_the_layers_that_are_given(options):
+    made = []
+
+    def counted(kind):
+        return lambda *args, **kwargs: made.append(kind) or getattr(LAYERS, kind)(*args, **kwargs)
+
+    network = RRDB(**options, **TINY)
+    randomise(network)
+    twin = keras.Model(*build(SimpleNamespace(**{kind: counted(kind) for kind in vars(LAYERS)}), **options, **TINY))
+    assert len(made) == len(twin.layers)
+    for layer in network.layers:
+        if layer.weights:
+            twin.get_layer(layer.name).set_weights(layer.get_weights())
+    x = random_images(1, 8, 8)
+    np.testing.assert_array_equal(twin(x), network(x))
 
 
 @pytest.mark.parametrize("anchor", [False, True])

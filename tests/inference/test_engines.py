@@ -8,7 +8,15 @@ import pytest
 
 from keras_fsr import pretrained
 from keras_fsr.errors import ModelError
-from keras_fsr.inference.engines import LiteRTEngine, available_cores, load_engine
+from keras_fsr.inference.engines import (
+    LiteRTEngine,
+    available_cores,
+    check_type,
+    dequantized,
+    load_engine,
+    quantized,
+)
+from keras_fsr.inference.predictor import Predictor
 
 MODEL = pretrained.FOLDER / "face_x4.tflite"
 
@@ -69,3 +77,89 @@ def test_a_keras_model_that_does_not_enlarge_is_refused(tmp_path):
 
 def test_cores_are_counted():
     assert available_cores() >= 1
+
+
+def tensor(dtype, scale, zero_point) -> dict:
+    """An input or output as LiteRT describes it."""
+    return {"name": "pixels", "dtype": dtype, "quantization": (scale, zero_point)}
+
+
+def test_integers_are_those_of_scale_and_zero_point():
+    image = np.array([0.0, 0.1, 0.5, 1.0, 2.0], np.float32)
+    # By hand: round(value / 0.004) + 10 or - 100, limited to the type.
+    levels = quantized(image, tensor(np.uint8, 0.004, 10))
+    np.testing.assert_array_equal(levels, np.array([10, 35, 135, 255, 255], np.uint8))
+    assert levels.dtype == np.uint8
+    signed = quantized(image, tensor(np.int8, 0.01, -100))
+    np.testing.assert_array_equal(signed, np.array([-100, -90, -50, 0, 100], np.int8))
+    assert signed.dtype == np.int8
+    np.testing.assert_allclose(dequantized(signed, tensor(np.int8, 0.01, -100)), [0, 0.1, 0.5, 1, 2], atol=1e-6)
+    values = dequantized(np.array([5, 10, 255], np.uint8), tensor(np.uint8, 0.004, 10))
+    np.testing.assert_allclose(values, [-0.02, 0.0, 0.98], atol=1e-6)
+    assert values.dtype == np.float32
+    assert quantized(image, tensor(np.float32, 0.0, 0)) is image
+    assert dequantized(image, tensor(np.float32, 0.0, 0)) is image
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.int16, 0.1), (np.int32, 0.1), (np.uint8, 0.0), (np.int8, 0.0)])
+def test_tensors_without_a_scale_or_of_other_types_are_refused(dtype, scale):
+    with pytest.raises(
+        ValueError, match=f"its pixels is {np.dtype(dtype).name}, neither float32 nor 8-bit with a scale"
+    ):
+        check_type(tensor(dtype, scale, 0))
+
+
+@pytest.fixture(scope="module")
+def repeater(tmp_path_factory):
+    """Writes files of a network that repeats its input 4 times, for one size or pixels, at odd scales if wanted."""
+    tf = pytest.importorskip("tensorflow", reason="TensorFlow converts")
+
+    def write(size=None, greatest=None):
+        def repeat(x):
+            x = x if greatest is None else tf.quantization.fake_quant_with_min_max_args(x, -0.1, greatest)
+            return tf.nn.depth_to_space(tf.concat([x] * 16, axis=-1), 4)
+
+        signature = tf.TensorSpec((1, *(size or (None, None)), 3), tf.float32)
+        function = tf.function(repeat, input_signature=[signature]).get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+        if greatest is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: [[np.ones((1, 16, 16, 3), np.float32)]]
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = converter.inference_output_type = tf.uint8
+        path = tmp_path_factory.mktemp("repeater") / "m.tflite"
+        path.write_bytes(converter.convert())
+        return path
+
+    return write
+
+
+def test_file_of_pixels_at_an_odd_scale_gives_the_image_back(repeater):
+    engine = LiteRTEngine(repeater(greatest=1.1))
+    assert engine.scale == 4
+    (end,) = engine._interpreter.get_input_details()
+    assert end["dtype"] == np.uint8
+    assert end["quantization"] == (pytest.approx(1.2 / 255), 21)
+    image = np.random.default_rng(0).random((7, 9, 3), dtype=np.float32)
+    np.testing.assert_allclose(engine(image), image.repeat(4, 0).repeat(4, 1), atol=0.6 / 255 * 1.2)
+
+
+def test_file_of_one_size_takes_smaller_images_and_no_larger_ones(repeater):
+    engine = LiteRTEngine(repeater(size=(20, 32)))
+    assert (engine.size, engine.scale) == ((20, 32), 4)
+    for shape in ((20, 32, 3), (7, 32, 3), (3, 2, 3)):
+        image = np.random.default_rng(0).random(shape, dtype=np.float32)
+        np.testing.assert_array_equal(engine(image), image.repeat(4, 0).repeat(4, 1))
+    for shape in ((21, 32, 3), (20, 33, 3)):
+        with pytest.raises(
+            ModelError, match=f"made for 32x20 pixels, not for {shape[1]}x{shape[0]}; use a smaller tile"
+        ):
+            engine(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("tile", [None, 256, 12])
+@pytest.mark.parametrize("shape", [(5, 70, 3), (16, 48, 3), (61, 40, 3)])
+def test_predictor_cuts_images_to_the_size_of_a_file(repeater, tile, shape):
+    predictor = Predictor(repeater(size=(16, 48)), tile=tile, overlap=4, ensemble=shape[0] == 5)
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.testing.assert_array_equal(predictor.predict(image), image.repeat(4, 0).repeat(4, 1))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_fsr.errors import FSRError
-from keras_fsr.inference.tiles import count_tiles, upscale
+from keras_fsr.inference.tiles import count_tiles, fitted, upscale
 
 SCALE = 4
 SIZES = [(1, 1), (3, 7), (65, 131), (257, 190), (300, 301)]
@@ -160,3 +160,36 @@ def test_bad_arguments_are_refused(change, message):
     arguments = {"pixels": noise(8, 8), "network": blurring_network, "scale": SCALE} | change
     with pytest.raises(FSRError, match=message):
         upscale(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("side", "tile", "expected"),
+    [
+        # tile, overlap, pad by hand: a side of 64 leaves 32 between pads of 16, of which 15 can be shared.
+        (64, 256, (32, 15, 16)),
+        (64, None, (32, 15, 16)),
+        (67, 256, (32, 15, 16)),  # calls are multiples of 4
+        (64, 20, (20, 9, 16)),
+        (16, 256, (8, 3, 4)),
+        (400, 256, (256, 32, 16)),  # nothing to reduce
+        (400, None, (368, 32, 16)),
+    ],
+)
+def test_fitted_sizes(side, tile, expected):
+    assert fitted(side, tile, overlap=32) == expected
+
+
+@pytest.mark.parametrize("side", [16, 30, 64, 200])
+@pytest.mark.parametrize("size", [(1, 5), (64, 64), (100, 33)])
+def test_fitted_calls_are_never_larger_than_the_side(side, size):
+    calls = []
+
+    def network(part):
+        calls.append(part.shape)
+        return part.repeat(SCALE, 0).repeat(SCALE, 1)
+
+    tile, overlap, pad = fitted(side, None, 32)
+    pixels = noise(*size)
+    result = upscale(pixels, network, SCALE, tile, overlap, pad)
+    assert max(max(shape[:2]) for shape in calls) <= side
+    np.testing.assert_array_equal(result, pixels.repeat(SCALE, 0).repeat(SCALE, 1))
