@@ -41,7 +41,7 @@ if [ ! -d "$root" ]; then
     fail "Debian's packages cannot be fetched; check the network, or fill $root as this script would"
   # qemu shows this machine's file, which LiteRT's ARM code cannot read. What it says is what -cpu neoverse-n1 has.
   mkdir -p "$work/root/proc"
-  cat >"$work/root/proc/cpuinfo" <<'CPU'
+  cat >"$work/root/proc/cpuinfo" <<'END'
 processor	: 0
 BogoMIPS	: 50.00
 Features	: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs
@@ -51,8 +51,8 @@ CPU variant	: 0x3
 CPU part	: 0xd0c
 CPU revision	: 1
 
-CPU
-  mv "$work/root" "$root"
+END
+  mv -T "$work/root" "$root" || fail "$root: was made by another run; start again"
 fi
 if [ ! -d "$site" ]; then
   echo "fetching ai-edge-litert $litert for ARM64 ..." >&2
@@ -63,7 +63,7 @@ if [ ! -d "$site" ]; then
   "$python" -m pip install --quiet --target "$work/site" --only-binary=:all: --implementation cp \
     --python-version 3.11 "${platforms[@]}" "ai-edge-litert==$litert" ||
     fail "LiteRT's wheel cannot be fetched; check the network, or fill $site as this script would"
-  mv "$work/site" "$site"
+  mv -T "$work/site" "$site" || fail "$site: was made by another run; start again"
 fi
 
 "$python" "$(dirname "$0")/arm64_check.py" "$root" "$site" "$@"

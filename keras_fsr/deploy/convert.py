@@ -33,11 +33,11 @@ def convert(source: Source, path: Path, quantize: str, size: tuple[int, int] | N
     Raises:
         ModelError: the network has an operation that TFLite lacks.
     """
-    options = {}
+    options = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
     if quantize == "float16":
-        options = {"optimizations": [tf.lite.Optimize.DEFAULT]}
-    builtins, types = [tf.lite.OpsSet.TFLITE_BUILTINS], [tf.float16] if quantize == "float16" else []
-    export(source, source.model, path, size, builtins, supported_types=types, **options)
+        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+        options["target_spec"]["supported_types"] = [tf.float16]
+    export(source.name, source.model, path, size, **options)
     if quantize == "dynamic":
         with quiet(), redirect_stdout(io.StringIO()):
             quantize_inner_convolutions(path, source.model)
@@ -56,16 +56,17 @@ def convert_int8(source: Source, path: Path, size: tuple[int, int] | None, io_ty
     """
     patches = np.array(patches)
     patches[0, 0, 0], patches[0, 0, 1] = 0, 255  # or the input would be scaled to the least and greatest that occur
+    kind = tf.uint8 if io_type == "uint8" else tf.float32
     export(
-        source,
+        source.name,
         int8_form(source.model),
         path,
         size,
-        [tf.lite.OpsSet.TFLITE_BUILTINS_INT8],
+        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]},
         optimizations=[tf.lite.Optimize.DEFAULT],
         representative_dataset=lambda: ([patch[None].astype(np.float32) / 255] for patch in patches),
-        inference_input_type=getattr(tf, io_type.replace("float", "float32")),
-        inference_output_type=getattr(tf, io_type.replace("float", "float32")),
+        inference_input_type=kind,
+        inference_output_type=kind,
     )
 
 
@@ -79,9 +80,9 @@ def int8_form(model: keras.Model) -> keras.Model:
     return form
 
 
-def export(source: Source, model: keras.Model, path: Path, size, operations: list, supported_types=(), **options):
+def export(name: str, model: keras.Model, path: Path, size: tuple[int, int] | None, **options) -> None:
+    """Keras' own export, with options for TensorFlow's converter."""
     signature = [keras.InputSpec(shape=(1, *(size or (None, None)), 3), dtype="float32")]
-    options["target_spec"] = {"supported_ops": operations, "supported_types": list(supported_types)}
     try:
         # Converter and quantizer tell their progress on stderr and stdout.
         with quiet(), redirect_stdout(io.StringIO()):
@@ -89,7 +90,7 @@ def export(source: Source, model: keras.Model, path: Path, size, operations: lis
     except (OSError, MemoryError):
         raise
     except Exception as error:  # the converter has kinds of its own
-        raise ModelError(f"{source.name}: {cause(error)}") from None
+        raise ModelError(f"{name}: {cause(error)}") from None
 
 
 def cause(error: Exception) -> str:

@@ -25,6 +25,9 @@ class Tuning:
             of a perceptual model.
         run: folder of the state; none keeps no state.
         resume: go on with the state in `run`.
+
+    Raises:
+        ModelError: an impossible value.
     """
 
     steps: int = 2000
@@ -32,6 +35,17 @@ class Tuning:
     target: str = "original"
     run: Path | None = None
     resume: bool = False
+
+    def __post_init__(self):
+        if self.steps < 1 or not 0 < self.learning_rate < 1:
+            raise ModelError(
+                f"{self.steps} steps at a learning rate of {self.learning_rate:g} train nothing; use at least one "
+                f"step and a rate between 0 and 1"
+            )
+        if self.target not in TARGETS:
+            raise ModelError(f"target {self.target!r} is unknown; use {', '.join(TARGETS)}")
+        if self.resume and self.run is None:
+            raise ModelError("what to resume is not said; name the run folder (--run)")
 
 
 @dataclass(frozen=True)
@@ -64,6 +78,8 @@ class Form:
             raise ModelError(
                 f"{self.quantize} needs images; name a folder of HR images (--calibration, for qat --data)"
             )
+        if self.lr_images is not None and self.images is None:
+            raise ModelError(f"{self.lr_images}: LR images need the HR images that they belong to (--calibration)")
         if self.quantize in FLOAT_MODES and self.io_type == "uint8":
             raise ModelError(f"uint8 tensors need int8 kernels; use --quantize int8 or qat, not {self.quantize}")
         if self.size and min(self.size) < SMALLEST:

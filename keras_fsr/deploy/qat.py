@@ -111,4 +111,4 @@ def run_process(name: str, arguments: list[str]) -> None:
         if done.returncode:
             stderr.seek(0)
             lines = stderr.read().strip().splitlines() or [f"exit code {done.returncode}"]
-            raise TrainingError(f"{name}: QAT failed ({lines[-1]}); with --run its state stays, for --resume")
+            raise TrainingError(f"{name}: QAT failed ({lines[-1]}); with --run it can be resumed")

@@ -38,7 +38,7 @@ def export_tf_trt(model, folder: Path | str, precision: str = "fp16", calibratio
         model: as `load_source` takes it; the wide form of an Edge is folded.
         folder: SavedModel to write; must not exist, and appears when it is complete.
         precision: "fp32", "fp16" or "int8".
-        calibration: of int8, folder of images like those to be enlarged; of 200 the middle 64x64 pixels are used.
+        calibration: of int8, folder of images like those to be enlarged; the middle 64x64 pixels of 200 are used.
 
     Raises:
         ModelError: unknown precision, int8 without calibration or calibration without int8, an output that exists,

@@ -88,7 +88,7 @@ LAYERS = SimpleNamespace(
 
 
 def make_twin(kind: str, config: Mapping, weights: Mapping[str, list[np.ndarray]], clip: bool) -> tf_keras.Model:
-    """The network of Keras 2 layers that computes bit for bit what the generator does.
+    """The network of Keras 2 layers that computes bit for bit what the generator does, between limits if wanted.
 
     Args:
         kind: the generator's class, of `BUILDERS`; an Edge is a folded one.

@@ -92,6 +92,7 @@ def verify(
             levels = np.rint(result * 255).astype(np.uint8)
             quality[kind].append(psnr(rgb_to_y(levels), rgb_to_y(hr), border=lite.scale))
     psnr_keras, psnr_lite = (float(np.mean(values)) for values in quality.values())
+    loss = psnr_keras - psnr_lite if psnr_keras != psnr_lite else 0.0  # both are infinite of a perfect model
     height, width = lite.size or (SIDE, SIDE)
     shape = (1, height, width, 3)
     report = Report(
@@ -105,9 +106,7 @@ def verify(
         mean_difference=float(np.mean(mean)),
         psnr_y_keras=psnr_keras,
         psnr_y_file=psnr_lite,
-        psnr_y_loss=0.0
-        if psnr_keras == psnr_lite
-        else psnr_keras - psnr_lite,  # of a perfect model both are infinite
+        psnr_y_loss=loss,
         milliseconds={str(n): latency(path, n, shape) for n in sorted({1, available_cores()})},
         timed=f"{width}x{height} pixels",
     )

@@ -79,7 +79,7 @@ def test_run_folder_goes_on_with_its_own_job_alone(tmp_path):
 
 def test_process_that_fails_says_why(monkeypatch, tmp_path):
     with pytest.raises(
-        TrainingError, match=r"^face: QAT failed \(\w*Error: .*\); with --run its state stays"
+        TrainingError, match=r"^face: QAT failed \(\w*Error: .*\); with --run it can be resumed"
     ) as caught:
         qat.run_process("face", [str(tmp_path / "no_run"), "x", "null", "uint8"])
     assert "\n" not in str(caught.value)
