@@ -1,5 +1,6 @@
 """The command line as a user meets it: outputs, one-line refusals, exit codes."""
 
+import json
 import struct
 import zlib
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fsr import cli
+from keras_fsr import cli, pretrained
+from keras_fsr.deploy.metadata import write_metadata
 
 
 @pytest.fixture
@@ -116,6 +118,38 @@ def test_models_lists_and_shows_cards(capsys):
     assert "Apache-2.0" in listed
     assert cli.main(["models", "face_x4"]) == 0
     assert '"sha256"' in capsys.readouterr().out
+
+
+def test_models_tells_what_a_file_says_of_itself(tmp_path, capsys):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(pretrained.weights("face_x4").read_bytes())
+    assert cli.main(["models", str(path)]) == 0  # no metadata: its tensors
+    assert json.loads(capsys.readouterr().out)["output"]["shape"] == [1, -1, -1, 3]
+    write_metadata(path, {"name": "mine", "scale": 4, "quantization": "dynamic"})
+    assert cli.main(["models", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "mine"
+
+
+def test_models_refuses_files_that_tell_nothing(tmp_path, capsys):
+    assert cli.main(["models", str(tmp_path / "none.tflite")]) == 2
+    assert "none.tflite: no such model file" in capsys.readouterr().err
+    assert cli.main(["models", str(pretrained.weights("face_x4", ".keras"))]) == 2
+    assert "only .tflite files tell of themselves" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export tflite --quantize qat --data DIR --run DIR --resume -o m.tflite",
+        "export fixed --size 64x64 -o m.tflite",
+        "export onnx -o m.onnx --trtexec",
+        "export tf-trt -o m",
+        "models face_x4",
+        "upscale face.png",
+    ],
+)
+def test_no_option_hides_what_a_command_calls(line):
+    assert callable(cli.make_parser().parse_args(line.split()).call)
 
 
 def test_demo_beats_bicubic_and_writes_its_sheet(tmp_path, capsys):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_fsr import cli
-from keras_fsr.arguments import make_parser
+from keras_fsr.cli import make_parser
 from keras_fsr.evaluation import statistics
 
 CHECKOUT = Path(__file__).parents[1]

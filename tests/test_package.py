@@ -19,7 +19,7 @@ FLOORS = (
     {"losses", "metrics", "degradations", "data"},
     {"training", "inference", "evaluation"},
     {"deploy", "tables", "upscalers"},
-    {"web", "cli", "arguments", "__main__"},
+    {"web", "commands", "cli", "__main__"},
 )
 SIBLINGS = {"training", "inference", "evaluation"}
 MODULES = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]

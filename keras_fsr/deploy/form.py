@@ -82,14 +82,17 @@ class Form:
             raise ModelError(f"{self.lr_images}: LR images need the HR images that they belong to (--calibration)")
         if self.quantize in FLOAT_MODES and self.io_type == "uint8":
             raise ModelError(f"uint8 tensors need int8 kernels; use --quantize int8 or qat, not {self.quantize}")
-        if self.size and min(self.size) < SMALLEST:
-            raise ModelError(
-                f"a size of {self.size[0]}x{self.size[1]} is too small; use {SMALLEST} pixels a side or more"
-            )
+        if self.size:
+            check_size(self.size)
         if self.quantize == "qat":
             check_packages()
         if self.io_type is None:
             object.__setattr__(self, "io_type", "uint8" if self.quantize in INT8_MODES else "float")
+
+
+def check_size(size: tuple[int, int]) -> None:
+    if min(size) < SMALLEST:
+        raise ModelError(f"a size of {size[0]}x{size[1]} is too small; use {SMALLEST} pixels a side or more")
 
 
 def check_packages() -> None:

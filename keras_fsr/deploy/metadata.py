@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 import keras_fsr
+from keras_fsr.deploy.packing import packed, unpacked
 from keras_fsr.deploy.source import Source
 from keras_fsr.errors import ModelError
 from keras_fsr.inference.tflite_file import TFLiteFile
 
 BUFFER = "keras_fsr"  # name of the metadata entry
-ALIGNMENT = 16  # bytes; kernels read constants where they lie
 
 
 def describe(source: Source, quantization: str, path: Path | str) -> dict:
@@ -27,7 +27,6 @@ def describe(source: Source, quantization: str, path: Path | str) -> dict:
     config = {key: value for key, value in source.model.get_config().items() if key != "name"}
     # A model that is no generator of the package has its whole graph there.
     plain = {key: value for key, value in config.items() if isinstance(value, bool | int | float | str)}
-    inputs, outputs = (tensor_facts(*tensor) for tensor in TFLiteFile(path).ends())
     return {
         "name": source.name,
         "version": keras_fsr.__version__,
@@ -36,11 +35,17 @@ def describe(source: Source, quantization: str, path: Path | str) -> dict:
         "quantization": quantization,
         "channels": "RGB, NHWC, one image a call",
         "normalisation": "RGB in [0, 1]: pixels / 255; integer tensors hold round(value / scale) + zero_point",
-        "input": inputs,
-        "output": outputs,
+        **ends_of(path),
         "licence": source.licence,
         "author": source.author,
         "source": {"file": source.file, "sha256": source.sha256},
+    }
+
+
+def ends_of(path: Path | str) -> dict[str, dict]:
+    """The contract of a file's tensors: of its `input` and its `output`."""
+    return {
+        end: tensor_facts(*tensor) for end, tensor in zip(("input", "output"), TFLiteFile(path).ends(), strict=True)
     }
 
 
@@ -59,9 +64,7 @@ def write_metadata(path: Path | str, metadata: dict) -> None:
     """Puts metadata into a TFLite file, in the place of earlier metadata."""
     from ai_edge_litert import schema_py_generated as schema
 
-    file = TFLiteFile(path)
-    model = schema.ModelT.InitFromPackedBuf(file.content)
-    constants = [file.bytes_of(buffer) for buffer in model.buffers]
+    model, constants = unpacked(path)
     model.description = f"{metadata['name']} x{metadata['scale']}, {metadata['quantization']}, keras_fsr"
     model.metadata = [entry for entry in model.metadata or [] if entry.name != BUFFER.encode()]
     entry = schema.MetadataT()
@@ -83,33 +86,3 @@ def read_metadata(path: Path | str) -> dict:
         return json.loads(content.tobytes()) if content.size else {}
     except ValueError:
         raise ModelError(f"{path}: its metadata are damaged; export it again") from None
-
-
-def packed(model, constants: list[np.ndarray]) -> bytes:
-    """The file of a model of the schema's: metadata in its tables, tensors behind them.
-
-    LiteRT's own tools put tensors there; the schema's code for Python would not align them within the tables.
-    """
-    inside = {entry.buffer for entry in model.metadata}
-    tensors = []
-    for index, (buffer, constant) in enumerate(zip(model.buffers, constants, strict=True)):
-        buffer.data, buffer.offset, buffer.size = (constant, 0, 0) if index in inside else (None, 0, 0)
-        if constant.size and index not in inside:
-            tensors.append((buffer, constant))
-            buffer.offset = buffer.size = 2  # a table has no room for a number that is its default
-    end = len(serialized(model))
-    for buffer, constant in tensors:
-        buffer.offset, buffer.size = -(-end // ALIGNMENT) * ALIGNMENT, constant.size
-        end = buffer.offset + constant.size
-    content = bytearray(serialized(model).ljust(end, b"\0"))
-    for buffer, constant in tensors:
-        content[buffer.offset : buffer.offset + buffer.size] = constant.tobytes()
-    return bytes(content)
-
-
-def serialized(model) -> bytes:
-    import flatbuffers
-
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())

@@ -9,7 +9,8 @@ from ai_edge_litert import schema_py_generated as schema
 import keras_fsr
 from keras_fsr import pretrained
 from keras_fsr.deploy.form import Form
-from keras_fsr.deploy.metadata import ALIGNMENT, BUFFER, read_metadata, write_metadata
+from keras_fsr.deploy.metadata import BUFFER, read_metadata, write_metadata
+from keras_fsr.deploy.packing import ALIGNMENT, packed
 from keras_fsr.deploy.tflite import export, export_tflite
 from keras_fsr.errors import ModelError
 from keras_fsr.inference.engines import LiteRTEngine
@@ -75,8 +76,6 @@ def test_file_without_metadata_has_none(tmp_path):
     path = copy_of_shipped(tmp_path)
     model = raw(path)
     model.metadata = [entry for entry in model.metadata if entry.name != BUFFER.encode()]
-    from keras_fsr.deploy.metadata import packed
-
     path.write_bytes(packed(model, [TFLiteFile(path).bytes_of(buffer) for buffer in model.buffers]))
     assert read_metadata(path) == {}
 

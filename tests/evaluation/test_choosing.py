@@ -92,7 +92,7 @@ def test_a_bug_is_not_taken_for_a_missing_measure(monkeypatch):
 
 
 def test_the_package_says_which_names_there_are():
-    from keras_fsr.arguments import make_parser
+    from keras_fsr.cli import make_parser
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "1000")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_fsr.arguments import make_parser
+from keras_fsr.cli import make_parser
 from keras_fsr.deploy.form import QAT_PACKAGES, Form, Tuning
 
 FOLDER = Path(__file__).parents[2] / "export/android"

@@ -1,0 +1,46 @@
+"""`keras-fsr train`: a recipe on a folder of images."""
+
+from pathlib import Path
+
+from keras_fsr.commands.shared import add_weights, use_weights
+from keras_fsr.errors import FSRError
+from keras_fsr.quiet import import_tensorflow
+
+
+def add(commands) -> None:
+    parser = commands.add_parser("train", help="train a recipe on a folder of images")
+    parser.add_argument("recipe", help="name of a recipe in the package, or a .yaml file")
+    parser.add_argument("--data", type=Path, required=True, help="folder of HR images")
+    parser.add_argument("--lr-data", type=Path, help="folder of LR images of the same names (default: reduce HR)")
+    parser.add_argument("--out", type=Path, required=True, help="run folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, by its own recipe")
+    parser.add_argument("--budget", action="store_true", help="scale a published recipe down to a CPU, as it says")
+    add_weights(parser)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value, e.g. training.steps=1000",
+    )
+    parser.set_defaults(call=run)
+
+
+def run(arguments) -> None:
+    import_tensorflow()
+    from keras_fsr.training.degradation_run import train_degradation
+    from keras_fsr.training.recipes import TransferRecipe, load_recipe
+    from keras_fsr.training.run import train
+
+    use_weights(arguments.weights)
+    saved = arguments.out / "recipe.yaml"
+    if arguments.resume and saved.is_file():
+        recipe = load_recipe(saved, arguments.set)
+    else:
+        recipe = load_recipe(arguments.recipe, arguments.set, arguments.budget)
+    if isinstance(recipe, TransferRecipe):
+        if arguments.lr_data:
+            raise FSRError(f"{recipe.name}: makes its own LR images; leave out --lr-data")
+        print(train_degradation(recipe, arguments.data, arguments.out, arguments.resume))
+        return
+    print(train(recipe, arguments.data, arguments.out, lr=arguments.lr_data, resume=arguments.resume))
