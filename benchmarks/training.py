@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
+from keras_fsr.machine import cpu_flags
 from keras_fsr.training.building import build_trainer
-from keras_fsr.training.precision import cpu_flags
 from keras_fsr.training.recipes import load_recipe
 
 FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "bf16")

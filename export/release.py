@@ -1,7 +1,7 @@
 """Makes a shipped model of a finished run: NAME.keras, NAME.tflite and the card, without figures.
 
     python export/release.py RUN --data FACES --description TEXT --hours H [--checkpoint FILE.keras]
-        [--command CMD ...]
+        [--tflite FILE.tflite] [--command CMD ...]
     keras-fsr evaluate --models NAME ... --report REPORT
     python export/card.py NAME REPORT
 
@@ -19,13 +19,16 @@ from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
-from keras_fsr import generators, pretrained
+from keras_fsr import pretrained
 from keras_fsr.data.folders import list_images
+from keras_fsr.deploy.metadata import read_metadata, write_metadata
+from keras_fsr.deploy.source import AUTHOR, load_source
 from keras_fsr.deploy.tflite import export_tflite
 from keras_fsr.training.recipes import Recipe, load_recipe
 
 CLEAN = "Made for clean reductions by 4; blur, noise and JPEG artefacts of the input stay or grow."
 DEGRADED = "Made for blurred, noisy or compressed input; of clean reductions it keeps less than the other models do."
+LICENCE = "Apache-2.0"
 LIMITS = [
     "Restores no identity: what the reduction has lost is {replaced_by}, not evidence.",
     "Generated portraits (a third of the data) and members of the US Congress do not stand for all faces.",
@@ -45,16 +48,19 @@ def make(recipe: Recipe, folder: Path, arguments: argparse.Namespace) -> None:
     """Writes the three files of the model into a folder."""
     keras_file, tflite_file = folder / f"{recipe.name}.keras", folder / f"{recipe.name}.tflite"
     shutil.copyfile(arguments.checkpoint or arguments.run / f"{recipe.name}.keras", keras_file)
-    model = generators.load(keras_file)
-    export_tflite(model, tflite_file, "dynamic")
+    source = load_source(keras_file)
+    if arguments.tflite:
+        ship_tflite(arguments.tflite, tflite_file, recipe.name, pretrained.digest(keras_file))
+    else:
+        export_tflite(keras_file, tflite_file, "dynamic")
     card = pretrained.Card(
         name=recipe.name,
         description=arguments.description,
         scale=recipe.scale,
-        parameters=model.count_params(),
-        licence="Apache-2.0",
+        parameters=source.model.count_params(),
+        licence=LICENCE,
         sha256={path.name: pretrained.digest(path) for path in (keras_file, tflite_file)},
-        architecture={"class": type(model).__name__, **model.get_config()},
+        architecture={"class": type(source.trained).__name__, **source.trained.get_config()},
         training=training_facts(recipe.name, arguments),
         figures={"headline": "not measured yet"},
         limits=[
@@ -69,10 +75,22 @@ def make(recipe: Recipe, folder: Path, arguments: argparse.Namespace) -> None:
     (folder / f"{recipe.name}.json").write_text(json.dumps(asdict(card), indent=1) + "\n", encoding="utf-8")
 
 
+def ship_tflite(source: Path, target: Path, name: str, keras_digest: str) -> None:
+    """Copies a `.tflite` under a name, with this project's licence; ends the program if it is of another `.keras`."""
+    metadata = read_metadata(source)
+    if metadata.get("source", {}).get("sha256") != keras_digest:
+        sys.exit(f"release: error: {source}: was not made of the model that it is shipped with; export it again")
+    shutil.copyfile(source, target)
+    write_metadata(target, metadata | {"name": name, "licence": LICENCE, "author": AUTHOR})
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--checkpoint", type=Path, help="a .keras file of the run (default: its best epoch)")
+    parser.add_argument(
+        "--tflite", type=Path, help="made of it by export tflite (default: int8 weights, activations as it runs)"
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--description", required=True)
     parser.add_argument("--hours", type=float, required=True, help="wall-clock hours of training")

@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "EDSR": "generators.baselines",
+    "Edge": "generators.edge",
     "FSRError": "errors",
     "Patches": "data.patches",
     "Perceptual": "losses.perceptual",

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import keras_fsr
 from keras_fsr.commands import (
+    completion,
     degrade,
     demo,
+    doctor,
     evaluate,
     export,
     fit_degradation,
@@ -18,6 +20,7 @@ from keras_fsr.commands import (
     train,
     upscale,
 )
+from keras_fsr.commands.extras import EXTRAS
 from keras_fsr.errors import FSRError
 
 # In the order of the help.
@@ -33,28 +36,27 @@ COMMANDS = (
     tables,
     models,
     export,
+    doctor,
 )
 
-# module that is missing -> extra that brings it
-EXTRAS = {
-    "tensorflow": "train",
-    "keras": "train",
-    "yaml": "train",
-    "litert_quantizer": "train",
-    "matplotlib": "train",
-    "scipy": "train",
-    "skimage": "demo",
-    "jinja2": "report",
-    "dlib": "identity",
-    "face_recognition_models": "identity",
-    "onnx": "onnx",
-    "onnxruntime": "onnx",
-    "tf2onnx": "onnx",
-}
+
+WELCOME = """keras-fsr: face super-resolution, from training to the phone
+
+  keras-fsr demo                                   see what it does, on a portrait in the box
+  keras-fsr upscale photo.jpg                      enlarge a photo four times; --faces for small faces in it
+  keras-fsr web                                    the same in the browser, on this computer alone
+  keras-fsr train face_x4 --data FACES --out RUN   train on your own faces
+  keras-fsr export tflite --model RUN -o me.tflite make it fit a phone
+
+keras-fsr --help lists all commands, keras-fsr COMMAND --help has examples."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 1 done in part, 2 not done."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv:
+        print(WELCOME)
+        return 0
     arguments = make_parser().parse_args(argv)
     try:
         return arguments.call(arguments) or 0
@@ -89,6 +91,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
+    completion.add(commands, parser)
     return parser
 
 

@@ -9,6 +9,8 @@ from keras_fsr import pretrained
 from keras_fsr.data.degraded_folder import number_of
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.second_order import Degrader
+from keras_fsr.deploy.metadata import read_metadata
+from keras_fsr.deploy.operations import count_operations, operations
 from keras_fsr.evaluation import choosing, protocol
 from keras_fsr.inference.predictor import Predictor
 
@@ -84,27 +86,29 @@ def test_the_card_tells_the_figures_measured_now(name, summary):
 
 @needs_faces
 @each_model
-def test_tflite_and_keras_agree_within_a_twentieth_of_a_db(name):
+def test_tflite_loses_little_against_keras(name):
     files = sorted(FACES.glob("*.jpg"))[::6]
     models = {
         suffix: Predictor(pretrained.weights(name, suffix), tile=None).predict for suffix in (".tflite", ".keras")
     }
     means = protocol.summarize(protocol.evaluate(models, files, 4))
     # Measured: face_x4 0.013 dB; sharper texture carries more of the activations' rounding.
-    assert abs(means[".tflite"]["psnr_y"] - means[".keras"]["psnr_y"]) < (0.02 if name == "face_x4" else 0.05)
+    # The int8 forms may lose 0.1 dB (issue's target); being trained again they may also gain.
+    most = {"face_x4": 0.02, "face_x4_edge": 0.1, "face_x4_int8": 0.1}.get(name, 0.05)
+    assert means[".keras"]["psnr_y"] - means[".tflite"]["psnr_y"] < most
 
 
 @each_model
 def test_the_network_is_the_recipe_s(name):
-    from keras_fsr import generators
+    from keras_fsr.deploy.source import load_source
     from keras_fsr.training.recipes import load_recipe
 
-    model = generators.load(pretrained.weights(name, ".keras"))
+    source = load_source(pretrained.weights(name, ".keras"))
     card = pretrained.card(name)
-    assert model.count_params() == card.parameters
-    options = load_recipe(name).generator.options
-    assert {key: model.get_config()[key] for key in options} == dict(options)
-    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert source.model.count_params() == card.parameters
+    options = load_recipe(card.training["recipe"]).generator.options
+    assert {key: source.trained.get_config()[key] for key in options} == dict(options)
+    assert {layer.compute_dtype for layer in source.trained.layers} == {"float32"}
 
 
 @each_model
@@ -115,6 +119,30 @@ def test_the_card_is_filled(name):
     assert card.training["commands"]
     assert "PSNR-Y" in card.figures["headline"]
     assert any("source" in group for group in card.subgroups)
+
+
+@pytest.mark.parametrize("name", ["face_x4_edge", "face_x4_int8"])
+def test_int8_models_have_int8_kernels_alone_and_take_pixels(name):
+    path = pretrained.weights(name)
+    types = [types for _, types in operations(path)]
+    assert all(kinds <= {"INT8", "INT32"} for kinds in types)
+    counts = count_operations(path)
+    assert counts["QUANTIZE"] == 2  # uint8 to int8 and back
+    assert not {"DEQUANTIZE", "RELU", "MINIMUM", "MAXIMUM"} & counts.keys()
+    metadata = read_metadata(path)
+    assert (metadata["name"], metadata["quantization"], metadata["licence"]) == (name, "qat", "Apache-2.0")
+    for end in ("input", "output"):
+        assert metadata[end]["type"] == "uint8"
+        assert metadata[end]["scale"] == pytest.approx(1 / 255)
+        assert metadata[end]["zero_point"] == 0
+
+
+@needs_faces
+def test_face_x4_edge_fits_a_phone_and_is_far_above_bicubic(summary):
+    # Targets of the project.
+    assert pretrained.weights("face_x4_edge").stat().st_size <= 300_000
+    assert summary["face_x4_edge"]["psnr_y"] >= 30.4
+    assert summary["face_x4_edge"]["psnr_y"] >= summary["bicubic"]["psnr_y"] + 2.1
 
 
 def test_the_degradation_model_is_complete():

@@ -98,7 +98,7 @@ class SuperResolver private constructor(
 
     companion object {
         /** The file in the app's assets. */
-        const val ASSET = "face_x4_64x64.tflite"
+        const val ASSET = "face_x4_edge_64x64.tflite"
 
         /** Side of the model's input in pixels. */
         const val TILE = 64

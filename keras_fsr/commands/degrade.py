@@ -3,11 +3,18 @@
 import sys
 from pathlib import Path
 
-from keras_fsr.commands.shared import natural, positive, progress_bar
+from keras_fsr.commands.shared import add_command, natural, positive, progress_bar
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("degrade", help="make an LR set of a folder of HR images")
+    parser = add_command(
+        commands,
+        "degrade",
+        "make an LR set of a folder of HR images",
+        "keras-fsr degrade FACES -o LR",
+        "keras-fsr degrade FACES -o LR --model bsrgan --seed 1",
+        "keras-fsr degrade FACES -o AGAIN --replay LR/degradations.jsonl",
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="HR images")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of LR images and their parameters")
     parser.add_argument(

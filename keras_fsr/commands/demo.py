@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
-from keras_fsr.commands.shared import DEFAULT_MODEL
+from keras_fsr.commands.shared import DEFAULT_MODEL, add_command
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("demo", help="upscale a reduced portrait and show before and after")
+    parser = add_command(
+        commands,
+        "demo",
+        "upscale a reduced portrait and show before and after",
+        "keras-fsr demo",
+        "keras-fsr demo --model face_x4_gan -o faces",
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("keras-fsr-demo"), help="output folder")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped model or file")
     parser.set_defaults(call=run)

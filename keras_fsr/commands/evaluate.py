@@ -5,6 +5,7 @@ from pathlib import Path
 from keras_fsr.commands.shared import (
     DEFAULT_MODEL,
     Names,
+    add_command,
     add_results,
     add_strength,
     add_weights,
@@ -16,7 +17,13 @@ from keras_fsr.errors import FSRError
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("evaluate", help="measure models beside bicubic and Lanczos")
+    parser = add_command(
+        commands,
+        "evaluate",
+        "measure models beside bicubic and Lanczos",
+        "keras-fsr evaluate --models face_x4,face_x4_gan --data FACES/val",
+        "keras-fsr evaluate --model mine.keras --data FACES/val --metrics all --report report",
+    )
     parser.add_argument(
         "--model",
         "--models",

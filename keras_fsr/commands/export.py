@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from keras_fsr.commands.shared import DEFAULT_MODEL, image_size, positive
+from keras_fsr.commands.shared import DEFAULT_MODEL, add_command, image_size, positive
 from keras_fsr.quiet import import_tensorflow
 
 MODEL = "shipped model, .keras file or run folder"
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("export", help="write a model in another form")
+    parser = add_command(commands, "export", "write a model in another form")
     forms = parser.add_subparsers(required=True, metavar="FORM")
     for form in (add_tflite, add_fixed, add_onnx, add_tf_trt):
         form(forms)
@@ -18,7 +18,14 @@ def add(commands) -> None:
 def add_tflite(forms) -> None:
     from keras_fsr.deploy.form import MODES, TARGETS, Tuning
 
-    parser = forms.add_parser("tflite", help="TFLite, compared with the Keras model before it is kept")
+    parser = add_command(
+        forms,
+        "tflite",
+        "TFLite, compared with the Keras model before it is kept",
+        "keras-fsr export tflite --model mine.keras -o mine.tflite",
+        "keras-fsr export tflite --model face_x4 --quantize int8 --calibration FACES -o face_x4.tflite",
+        "keras-fsr export tflite --model runs/mine --quantize qat --data FACES --run runs/qat -o mine.tflite",
+    )
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL)
     parser.add_argument(
         "--quantize",
@@ -56,8 +63,11 @@ def add_tflite(forms) -> None:
 
 
 def add_fixed(forms) -> None:
-    parser = forms.add_parser(
-        "fixed", help="a TFLite file for any size as one for a fixed size, for browsers and phones"
+    parser = add_command(
+        forms,
+        "fixed",
+        "a TFLite file for any size as one for a fixed size, for browsers and phones",
+        "keras-fsr export fixed --model face_x4_edge --size 64x64 -o phone.tflite",
     )
     parser.add_argument("--model", default=DEFAULT_MODEL, help="shipped model or .tflite file")
     parser.add_argument("--size", type=image_size, required=True, metavar="HxW", help="the only image size it takes")
@@ -66,7 +76,12 @@ def add_fixed(forms) -> None:
 
 
 def add_onnx(forms) -> None:
-    parser = forms.add_parser("onnx", help="ONNX, compared with the Keras model before it is kept")
+    parser = add_command(
+        forms,
+        "onnx",
+        "ONNX, compared with the Keras model before it is kept",
+        "keras-fsr export onnx --model face_x4 -o face_x4.onnx --trtexec",
+    )
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL)
     parser.add_argument("-o", "--out", type=Path, required=True, help="file to write")
     parser.add_argument("--trtexec", action="store_true", help="print the commands that make a TensorRT engine of it")
@@ -74,7 +89,12 @@ def add_onnx(forms) -> None:
 
 
 def add_tf_trt(forms) -> None:
-    parser = forms.add_parser("tf-trt", help="a SavedModel for TensorRT, where TensorFlow still has it (up to 2.17)")
+    parser = add_command(
+        forms,
+        "tf-trt",
+        "a SavedModel for TensorRT, where TensorFlow still has it (up to 2.17)",
+        "keras-fsr export tf-trt --model face_x4 --precision int8 --calibration FACES -o face_x4_trt",
+    )
     parser.add_argument("--model", default=DEFAULT_MODEL, help=MODEL)
     parser.add_argument("--precision", default="fp16", help="fp32, fp16 or int8 (fp16)")
     parser.add_argument("--calibration", type=Path, metavar="DIR", help="of int8: images like those to be enlarged")

@@ -2,12 +2,18 @@
 
 from pathlib import Path
 
+from keras_fsr.commands.shared import add_command
 from keras_fsr.files import make_folder
 from keras_fsr.quiet import import_tensorflow
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("fit-degradation", help="learn a camera's degradation from pairs of images")
+    parser = add_command(
+        commands,
+        "fit-degradation",
+        "learn a camera's degradation from pairs of images",
+        "keras-fsr fit-degradation --hq SHARP --lq CAMERA -o camera.npz",
+    )
     parser.add_argument("--hq", type=Path, required=True, help="folder of originals")
     parser.add_argument("--lq", type=Path, required=True, help="folder of what the camera made of them, same names")
     parser.add_argument("--network", default="degradation_x4", help="shipped degradation model or .keras file")

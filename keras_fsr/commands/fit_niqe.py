@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+from keras_fsr.commands.shared import add_command
 from keras_fsr.files import make_folder
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("fit-niqe", help="fit NIQE's model of pristine images on a folder of yours")
+    parser = add_command(
+        commands,
+        "fit-niqe",
+        "fit NIQE's model of pristine images on a folder of yours",
+        "keras-fsr fit-niqe FACES/train -o faces.npz",
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="undistorted images, the larger the better")
     parser.add_argument("-o", "--out", type=Path, required=True, help=".npz file, for evaluate --niqe-prior")
     parser.set_defaults(call=run)

@@ -2,11 +2,19 @@
 
 from pathlib import Path
 
+from keras_fsr.commands.shared import add_command
 from keras_fsr.errors import FSRError
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("models", help="list the shipped models, or show the card of one")
+    parser = add_command(
+        commands,
+        "models",
+        "list the shipped models, or show the card of one",
+        "keras-fsr models",
+        "keras-fsr models face_x4",
+        "keras-fsr models mine.tflite",
+    )
     parser.add_argument("name", nargs="?", help="show all that is known of this model")
     parser.set_defaults(call=run)
 

@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
-from keras_fsr.commands.shared import Names, add_results, positive, progress_bar
+from keras_fsr.commands.shared import Names, add_command, add_results, positive, progress_bar
 from keras_fsr.errors import FSRError
 from keras_fsr.files import make_folder
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("opinion", help="make a page on which people rate images, or compute their DMOS")
+    parser = add_command(
+        commands,
+        "opinion",
+        "make a page on which people rate images, or compute their DMOS",
+        "keras-fsr opinion --models face_x4,face_x4_gan,bicubic --data FACES/val --images 20 -o study",
+        "keras-fsr opinion study/*.json",
+    )
     parser.add_argument("ratings", nargs="*", type=Path, metavar="JSON", help="files that the page saved: compute")
     parser.add_argument("--model", "--models", nargs="+", action=Names, dest="models", help="make a page of these")
     parser.add_argument("--data", type=Path, help="folder of HR images")

@@ -11,6 +11,13 @@ from keras_fsr.files import WEIGHTS_VARIABLE
 DEFAULT_MODEL = "face_x4"
 
 
+def add_command(commands, name: str, purpose: str, *examples: str) -> argparse.ArgumentParser:
+    """Adds a command; its help ends with examples."""
+    epilog = "\n  ".join(["examples:", *examples]) if examples else None
+    layout = argparse.RawDescriptionHelpFormatter
+    return commands.add_parser(name, help=purpose, description=f"{purpose}.", epilog=epilog, formatter_class=layout)
+
+
 def add_strength(parser, **options) -> None:
     parser.add_argument(
         "--strength",

@@ -2,13 +2,19 @@
 
 from pathlib import Path
 
-from keras_fsr.commands.shared import add_weights, positive, use_weights
+from keras_fsr.commands.shared import add_command, add_weights, positive, use_weights
 from keras_fsr.errors import FSRError
 from keras_fsr.quiet import import_tensorflow
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("tables", help="train the rows of the papers' tables again, small, and print them")
+    parser = add_command(
+        commands,
+        "tables",
+        "train the rows of the papers' tables again, small, and print them",
+        "keras-fsr tables A --data FACES --steps 400",
+        "keras-fsr tables --data FACES --lpips --weights WEIGHTS",
+    )
     parser.add_argument("papers", nargs="*", metavar="A|B|C|D", help="which papers' tables (all)")
     parser.add_argument("--data", type=Path, required=True, help="folder with train, val and test/SIZE")
     parser.add_argument("--out", type=Path, default=Path("tables"), help="folder of runs and tables; goes on in it")

@@ -2,13 +2,20 @@
 
 from pathlib import Path
 
-from keras_fsr.commands.shared import add_weights, use_weights
+from keras_fsr.commands.shared import add_command, add_weights, use_weights
 from keras_fsr.errors import FSRError
 from keras_fsr.quiet import import_tensorflow
 
 
 def add(commands) -> None:
-    parser = commands.add_parser("train", help="train a recipe on a folder of images")
+    parser = add_command(
+        commands,
+        "train",
+        "train a recipe on a folder of images",
+        "keras-fsr train face_x4 --data FACES --out runs/mine",
+        "keras-fsr train face_x4 --data FACES --out runs/mine --resume",
+        "keras-fsr train face_x4_gan --data FACES --out runs/sharp --weights WEIGHTS --set training.steps=2000",
+    )
     parser.add_argument("recipe", help="name of a recipe in the package, or a .yaml file")
     parser.add_argument("--data", type=Path, required=True, help="folder of HR images")
     parser.add_argument("--lr-data", type=Path, help="folder of LR images of the same names (default: reduce HR)")

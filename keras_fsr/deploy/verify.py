@@ -10,7 +10,8 @@ import numpy as np
 from keras_fsr.deploy.operations import count_operations
 from keras_fsr.errors import ModelError
 from keras_fsr.files import whole_file
-from keras_fsr.inference.engines import Engine, LiteRTEngine, available_cores
+from keras_fsr.inference.engines import Engine, LiteRTEngine
+from keras_fsr.machine import available_cores
 from keras_fsr.metrics.fidelity import psnr, rgb_to_y
 from keras_fsr.quiet import quiet
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from keras_fsr.errors import ModelError, first_line
+from keras_fsr.machine import available_cores
 from keras_fsr.quiet import import_tensorflow, quiet
 
 PROBE = 16  # side in pixels of the image that tells a network's scale; a multiple of every unshuffle factor
@@ -203,10 +204,3 @@ def cannot_run(image: np.ndarray, error: Exception) -> ModelError:
     return ModelError(
         f"the network fails on {width}x{height} pixels at once ({first_line(error)}); use a smaller tile"
     )
-
-
-def available_cores() -> int:
-    """CPU cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -1,6 +1,7 @@
 """The shipped models: for each NAME a card NAME.json, a NAME.tflite to run and a NAME.keras to train on.
 
-A degradation model also has a NAME.npz of the cameras that it knows; its NAME.tflite is its SynNet.
+An int8 form of another model has no NAME.keras of its own. A degradation model also has a NAME.npz of the cameras it
+knows; its NAME.tflite is its SynNet.
 """
 
 import hashlib
@@ -32,6 +33,7 @@ class Card:
     subgroups: dict[str, Any] = field(default_factory=dict)
     fidelity: str = ""  # of a perceptual model: the shipped model that it was tuned from
     kind: str = UPSCALER  # or DEGRADATION
+    float_model: str = ""  # of an int8 form: the shipped model whose NAME.keras it was made of
 
 
 def names(kind: str = UPSCALER) -> list[str]:
@@ -57,6 +59,8 @@ def weights(name: str, suffix: str = ".tflite") -> Path:
     Raises:
         ModelError: no such model, or the file is missing or changed.
     """
+    if suffix == ".keras" and card(name).float_model:
+        name = card(name).float_model
     path = FOLDER / f"{name}{suffix}"
     expected = card(name).sha256.get(path.name)
     if expected is None or not path.is_file():

@@ -1,14 +1,12 @@
 """Which arithmetic a training runs in: mixed bfloat16 where the hardware has it, float32 elsewhere."""
 
-from pathlib import Path
-
 import keras
 import tensorflow as tf
 
 from keras_fsr.errors import TrainingError
+from keras_fsr.machine import BFLOAT16_FLAGS, cpu_flags
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-CPU_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # x86 with tiles, x86 without, ARM
 
 
 def policy_for(precision: str) -> str:
@@ -30,17 +28,7 @@ def hardware_has_bfloat16() -> bool:
     if gpus:
         capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
         return capability >= (8, 0)
-    return bool(CPU_FLAGS & cpu_flags())
-
-
-def cpu_flags() -> set[str]:
-    """Feature flags of the CPU as Linux lists them; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return set()
-    lines = (line for line in text.splitlines() if line.lower().startswith(("flags", "features")))
-    return set(next(lines, "").partition(":")[2].split())
+    return bool(BFLOAT16_FLAGS & cpu_flags())
 
 
 def copy_network(network: keras.Model, policy: str = "float32") -> keras.Model:

@@ -10,7 +10,6 @@ from keras_fsr import pretrained
 from keras_fsr.errors import ModelError
 from keras_fsr.inference.engines import (
     LiteRTEngine,
-    available_cores,
     check_type,
     dequantized,
     load_engine,
@@ -73,10 +72,6 @@ def test_a_keras_model_that_does_not_enlarge_is_refused(tmp_path):
     keras.Model(inputs, keras.layers.Conv2D(5, 3)(inputs)).save(tmp_path / "other.keras")
     with pytest.raises(ModelError, match="not a super-resolution model"):
         load_engine(tmp_path / "other.keras")
-
-
-def test_cores_are_counted():
-    assert available_cores() >= 1
 
 
 def tensor(dtype, scale, zero_point) -> dict:

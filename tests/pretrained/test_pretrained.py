@@ -47,6 +47,7 @@ def test_card_holds_what_its_file_says(folder):
         "subgroups": {},
         "fidelity": "",
         "kind": "upscaler",
+        "float_model": "",
     }
 
 
@@ -82,6 +83,17 @@ def test_changed_weights_are_refused(changed, folder):
     (folder / "tiny_x2.tflite").write_bytes(changed)
     with pytest.raises(ModelError, match="tiny_x2.tflite: differs from the file that was shipped"):
         pretrained.weights("tiny_x2")
+
+
+def test_an_int8_form_has_the_keras_file_of_its_float_model(folder):
+    card = {**CARD, "sha256": {**CARD["sha256"], "tiny_x2.keras": DIGEST}}
+    (folder / "tiny_x2.json").write_text(json.dumps(card), encoding="utf-8")
+    (folder / "tiny_x2.keras").write_bytes(b"weights")
+    small = {**CARD, "name": "small_x2", "float_model": "tiny_x2", "sha256": {"small_x2.tflite": DIGEST}}
+    (folder / "small_x2.json").write_text(json.dumps(small), encoding="utf-8")
+    (folder / "small_x2.tflite").write_bytes(b"weights")
+    assert pretrained.weights("small_x2") == folder / "small_x2.tflite"
+    assert pretrained.weights("small_x2", ".keras") == folder / "tiny_x2.keras"
 
 
 def test_digest_is_sha256(folder):
