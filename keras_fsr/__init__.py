@@ -11,6 +11,7 @@ _HOME = {
     "EDSR": "generators.baselines",
     "Edge": "generators.edge",
     "FSRError": "errors",
+    "FacePredictor": "inference.faces",
     "Patches": "data.patches",
     "Perceptual": "losses.perceptual",
     "Predictor": "inference.predictor",

@@ -19,6 +19,7 @@ from keras_fsr.commands import (
     tables,
     train,
     upscale,
+    web,
 )
 from keras_fsr.commands.extras import EXTRAS
 from keras_fsr.errors import FSRError
@@ -27,6 +28,7 @@ from keras_fsr.errors import FSRError
 COMMANDS = (
     demo,
     upscale,
+    web,
     train,
     evaluate,
     opinion,

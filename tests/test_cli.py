@@ -278,3 +278,15 @@ def test_tables_need_the_test_folder(tmp_path, capsys):
 def test_budget_needs_a_budget_block(tmp_path, capsys):
     assert cli.main(["train", "face_x4", "--budget", "--data", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
     assert "has no budget block" in capsys.readouterr().err
+
+
+def test_resume_skips_what_is_done(tmp_path, face, capsys):
+    (tmp_path / "in").mkdir()
+    face.rename(tmp_path / "in/a.png")
+    arguments = ["upscale", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--resume"]
+    assert cli.main(arguments) == 0
+    assert "1 written, 0 failed" in capsys.readouterr().out
+    written = (tmp_path / "out/a.png").stat().st_mtime_ns
+    assert cli.main(arguments) == 0
+    assert "0 written, 1 skipped (done before), 0 failed" in capsys.readouterr().out
+    assert (tmp_path / "out/a.png").stat().st_mtime_ns == written

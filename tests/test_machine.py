@@ -7,7 +7,9 @@ import pytest
 
 from keras_fsr import machine
 
-X86 = "processor\t: 0\nmodel name\t: A CPU: 3 GHz\nflags\t\t: fpu avx512_bf16 sse\n\nprocessor\t: 1\nflags\t\t: other\n"
+X86 = (
+    "processor\t: 0\nmodel name\t: A CPU: 3 GHz\nflags\t\t: fpu avx512_bf16 sse\n\nprocessor\t: 1\nflags\t\t: other\n"
+)
 ARM = "processor\t: 0\nFeatures\t: fp asimd bf16\n"
 
 

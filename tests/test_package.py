@@ -39,6 +39,7 @@ HEAVY = ("tensorflow", "keras", "matplotlib", "skimage", "yaml", "jinja2", "dlib
         "keras_fsr.evaluation.report",
         "keras_fsr.generators",
         "keras_fsr.inference.engines",
+        "keras_fsr.inference.faces",
         "keras_fsr.inference.interpolation",
         "keras_fsr.inference.predictor",
         "keras_fsr.metrics.fidelity",

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,10 +30,20 @@ def workplace(tmp_path, monkeypatch):
     for name in ("face.jpg", "scan.png", "old_photos/a.png", "old_photos/b/c.jpg", "faces/val/0.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         face.resize((24, 24)).save(name) if "faces" not in name else face.save(name)
+    face.resize((48, 40)).save("photo.jpg")
+    save_clip(tmp_path / "clip.mp4")
     for i in range(8):
         (tmp_path / "faces/train").mkdir(exist_ok=True)
         face.rotate(90 * i).save(f"faces/train/{i}.png")
     return tmp_path
+
+
+def save_clip(path):
+    """Three frames of 16x16 pixels."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (16, 16))
+    for level in (0, 90, 200):
+        writer.write(np.full((16, 16, 3), level, np.uint8))
+    writer.release()
 
 
 def test_the_two_set_up_commands_come_first():
@@ -42,10 +53,12 @@ def test_the_two_set_up_commands_come_first():
 
 def test_the_upscale_examples_run(workplace):
     lines = [line for line in blocks("sh")[0].splitlines() if line.startswith("keras-fsr")]
-    assert len(lines) == 8
+    assert len(lines) == 10
     for line in lines:
         assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
-    assert {"face_x4.jpg", "big.tiff", "sharp"} <= {path.name for path in workplace.iterdir()}
+    assert {"face_x4.jpg", "big.tiff", "sharp", "photo_x4.jpg", "clip_x4.mp4"} <= {
+        path.name for path in workplace.iterdir()
+    }
     assert Image.open("sharp/b/c.jpg").size == (96, 96)
 
 
@@ -109,6 +122,22 @@ def test_the_examples_of_the_metrics_run(workplace, monkeypatch):
             assert cli.main(shlex.split(line)[1:]) == 0, line
     summary = json.loads(Path("report/summary.json").read_text(encoding="utf-8"))
     assert list(summary["subgroups"]["source"]) == ["drawn"]
+
+
+@pytest.mark.parametrize("name", ["upscale", "faces"])
+def test_the_examples_of_the_guides_run(name, workplace):
+    text = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
+    shutil.copytree("old_photos", "frames")
+    lines = [line for block in blocks("sh", text) for line in block.splitlines() if line.startswith("keras-fsr")]
+    assert len(lines) >= 5
+    for line in lines:
+        if "identity" in line:
+            pytest.importorskip("dlib")
+        assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
+    if name == "upscale":
+        names = {"lr": np.zeros((16, 16, 3), np.uint8)}
+        exec(blocks("python", text)[0], names)
+        assert names["sr"].shape == (64, 64, 3)
 
 
 def test_no_figure_is_left_open():

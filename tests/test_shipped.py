@@ -94,7 +94,7 @@ def test_tflite_loses_little_against_keras(name):
     means = protocol.summarize(protocol.evaluate(models, files, 4))
     # Measured: face_x4 0.013 dB; sharper texture carries more of the activations' rounding.
     # The int8 forms may lose 0.1 dB (issue's target); being trained again they may also gain.
-    most = {"face_x4": 0.02, "face_x4_edge": 0.1, "face_x4_int8": 0.1}.get(name, 0.05)
+    most = {"face_x4": 0.02, "face_x4_edge": 0.1, "face_x4_edge_medium": 0.1, "face_x4_int8": 0.1}.get(name, 0.05)
     assert means[".keras"]["psnr_y"] - means[".tflite"]["psnr_y"] < most
 
 
@@ -121,7 +121,7 @@ def test_the_card_is_filled(name):
     assert any("source" in group for group in card.subgroups)
 
 
-@pytest.mark.parametrize("name", ["face_x4_edge", "face_x4_int8"])
+@pytest.mark.parametrize("name", ["face_x4_edge", "face_x4_edge_medium", "face_x4_int8"])
 def test_int8_models_have_int8_kernels_alone_and_take_pixels(name):
     path = pretrained.weights(name)
     types = [types for _, types in operations(path)]

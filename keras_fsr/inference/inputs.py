@@ -6,16 +6,30 @@ from pathlib import Path
 
 from keras_fsr.errors import OutputError
 from keras_fsr.files import make_folder
-from keras_fsr.inference.predictor import CONTINUABLE, FolderReport, Predictor, Progress, describe
+from keras_fsr.inference.folder_runs import (
+    CONTINUABLE,
+    Enlarger,
+    FolderReport,
+    describe,
+    is_done,
+    upscale_file,
+    upscale_folder,
+)
+from keras_fsr.inference.video import Progress
 
 Bar = Callable[[str], AbstractContextManager[Progress | None]]
 """Name of a file or folder -> what shows the progress on it."""
 
 
 def upscale_inputs(
-    predictor: Predictor, inputs: Sequence[Path], out: Path | None, bar: Bar, tell: Callable[[Path], None]
+    predictor: Enlarger,
+    inputs: Sequence[Path],
+    out: Path | None,
+    bar: Bar,
+    tell: Callable[[Path], None],
+    resume: bool = False,
 ) -> FolderReport:
-    """Enlarges image files and folders of them.
+    """Enlarges image and video files and folders of them.
 
     Args:
         predictor: what enlarges.
@@ -23,9 +37,10 @@ def upscale_inputs(
         out: where to, by the rules of `output_for`.
         bar: shows progress.
         tell: is called with each file that was written for a file.
+        resume: leave out what has a result that is not older than its input.
 
     Returns:
-        What was written, and what failed and why.
+        What was written or left out, and what failed and why.
     """
     single = len(inputs) == 1
     report = FolderReport()
@@ -36,19 +51,20 @@ def upscale_inputs(
             if target.resolve() in targets:
                 raise OutputError(f"{path}: would overwrite {target}, the result of another input; rename one")
             targets.add(target.resolve())
-            with bar(path.name) as progress:
-                done = predictor.predict(path, target, progress)
+            if path.is_dir():
+                with bar(path.name) as progress:
+                    report.add(upscale_folder(predictor, path, target, progress, resume))
+            elif resume and target.resolve() != path.resolve() and is_done(path, target):
+                report.skipped.append(path)
+            else:
+                with bar(path.name) as progress:
+                    done = upscale_file(predictor, path, target, progress)
+                report.add(done)
+                tell(target)
         except CONTINUABLE as error:
             if single:
                 raise
             report.failed.append((path, describe(path, error)))
-            continue
-        if isinstance(done, FolderReport):
-            report.written += done.written
-            report.failed += done.failed
-        else:
-            report.written.append(done)
-            tell(done)
     return report
 
 

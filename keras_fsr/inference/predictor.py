@@ -1,17 +1,15 @@
 """The Predictor: a model by name or file, applied to arrays, files and folders."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from keras_fsr import pretrained
-from keras_fsr.data.folders import list_images
-from keras_fsr.errors import FSRError, ImageError
-from keras_fsr.files import make_folder
+from keras_fsr.errors import ImageError
 from keras_fsr.inference import tiles
 from keras_fsr.inference.engines import Engine, load_engine
+from keras_fsr.inference.folder_runs import FolderReport, upscale_folder
 from keras_fsr.inference.images import (
     MAX_PIXELS,
     Picture,
@@ -25,15 +23,6 @@ from keras_fsr.inference.interpolation import load_interpolated
 Progress = Callable[[int, int], None]
 PAD = 16  # pixels by which an image is continued
 MIN_SIDE = 4  # pixels; less holds nothing that could be enlarged
-CONTINUABLE = (FSRError, OSError, MemoryError)  # what stops one image, but not the others of a run
-
-
-@dataclass
-class FolderReport:
-    """What a folder run did: files written, and (file, reason) of those that could not be done."""
-
-    written: list[Path] = field(default_factory=list)
-    failed: list[tuple[Path, str]] = field(default_factory=list)
 
 
 class Predictor:
@@ -106,7 +95,7 @@ class Predictor:
             For a file with `out`: its path. For a folder: a `FolderReport`.
 
         Raises:
-            DataError: the folder holds no image.
+            DataError: the folder holds no image and no video.
             ImageError: the file cannot be read, or the image in it is under 4 pixels a side.
             OutputError: the output cannot be written.
                 In a folder run bad files are reported instead, and the others done.
@@ -139,25 +128,10 @@ class Predictor:
     def _enlarge_picture(self, picture: Picture, progress: Progress | None) -> Picture:
         return upscale_picture(picture, lambda pixels: self._enlarge(pixels, progress), self.scale)
 
-    def _predict_folder(self, folder: Path, out: str | Path | None, progress: Progress | None):
+    def _predict_folder(self, folder: Path, out: str | Path | None, progress: Progress | None) -> FolderReport:
         if out is None:
             raise ImageError(f"{folder}: is a folder; name the folder to write to")
-        files = list_images(folder)
-        target = make_folder(out).resolve()
-        if target != folder.resolve():
-            # An output inside the input folder holds results of earlier runs, which are no inputs.
-            files = [path for path in files if target not in path.resolve().parents]
-        report = FolderReport()
-        for done, path in enumerate(files, start=1):
-            try:
-                written = Path(out) / path.relative_to(folder)
-                make_folder(written.parent)
-                report.written.append(self.predict(path, written))
-            except CONTINUABLE as error:
-                report.failed.append((path, describe(path, error)))
-            if progress:
-                progress(done, len(files))
-        return report
+        return upscale_folder(self, folder, out, progress)
 
     def _enlarge(self, pixels: np.ndarray, progress: Progress | None) -> np.ndarray:
         sizes = {"tile": self.tile, "overlap": self.overlap, "pad": self.pad}
@@ -183,12 +157,3 @@ class SelfEnsemble:
                 answer = answer[:, ::-1] if flip else answer
                 total = answer.copy() if total is None else total + answer
         return total / np.float32(8)
-
-
-def describe(path: Path, error: Exception) -> str:
-    """One line on an error of `CONTINUABLE` that names the file."""
-    if isinstance(error, FSRError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return f"{path}: does not fit in memory; use a smaller tile or image"
-    return f"{path}: {error.strerror or error}"

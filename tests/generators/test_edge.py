@@ -33,7 +33,7 @@ def enlarged(x: np.ndarray, scale: int) -> np.ndarray:
     ("size", "parameters"),
     [
         # By hand: conv_first 27*32+32; four times 32*9*32+32; conv_image 32*9*48+48; conv_last 48*9*48+48.
-        ("small", 72_544),
+        ("small", 105_264),
         # The same with 64 channels, six times.
         ("medium", 271_840),
     ],
