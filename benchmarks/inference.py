@@ -56,6 +56,17 @@ def main() -> None:
         plot(rows, arguments.out / "inference.png")
 
 
+# Where names stand beside their points (alignment, x, y), of those that would lie on others.
+LABELS = {
+    "face_x4": ("left", 6, -11),
+    "face_x4_edge": ("left", 6, -11),
+    "face_x4_edge_medium": ("left", 7, -9),
+    "face_x4_int8": ("right", -6, 5),
+    "ESPCN": ("left", 6, -10),
+    "FSRCNN": ("right", -6, 2),
+    "LapSRN": ("right", -6, 5),
+    "Upscayl-Lite": ("left", 6, -11),
+}
 OURS = {"tflite": "", "predictor": ", upscale"}
 
 
@@ -109,16 +120,15 @@ def plot(rows: Sequence[Mapping], path: Path) -> None:
     for axis, key, label in zip(
         axes, ("psnr_y", "lpips"), ("PSNR-Y, dB (more is better)", "LPIPS (less is better)"), strict=True
     ):
-        for row in rows:
-            if key not in row or row["model"].endswith(OURS["predictor"]):
-                continue
+        shown = [row for row in rows if key in row and not row["model"].endswith(OURS["predictor"])]
+        for row in shown:
             colour, marker = ("#17695c", "o") if row["ours"] else ("#8a8f8d", "s")
             axis.scatter(row[COMPARED], row[key], color=colour, marker=marker, zorder=3)
-            axis.annotate(
-                row["model"], (row[COMPARED], row[key]), xytext=(5, 4), textcoords="offset points", fontsize=8
-            )
+            align, x, y = LABELS.get(row["model"], ("left", 6, 5))
+            place = {"xy": (row[COMPARED], row[key]), "xytext": (x, y), "textcoords": "offset points"}
+            axis.annotate(row["model"], **place, ha=align, fontsize=8)
         axis.set(xscale="log", xlabel="milliseconds, 64 to 256 pixels, two threads", ylabel=label)
-        axis.margins(x=0.25, y=0.12)
+        axis.margins(x=0.3, y=0.12)
         axis.grid(alpha=0.3, zorder=0)
     axes[1].invert_yaxis()
     figure.tight_layout()

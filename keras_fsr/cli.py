@@ -44,11 +44,11 @@ COMMANDS = (
 
 WELCOME = """keras-fsr: face super-resolution, from training to the phone
 
-  keras-fsr demo                                   see what it does, on a portrait in the box
-  keras-fsr upscale photo.jpg                      enlarge a photo four times; --faces for small faces in it
-  keras-fsr web                                    the same in the browser, on this computer alone
-  keras-fsr train face_x4 --data FACES --out RUN   train on your own faces
-  keras-fsr export tflite --model RUN -o me.tflite make it fit a phone
+  keras-fsr demo                                     see what it does, on a portrait in the box
+  keras-fsr upscale photo.jpg                        enlarge a photo four times; --faces for small faces in it
+  keras-fsr web                                      the same in the browser, on this computer alone
+  keras-fsr train face_x4 --data FACES --out RUN     train on your own faces
+  keras-fsr export tflite --model RUN -o me.tflite   make it fit a phone
 
 keras-fsr --help lists all commands, keras-fsr COMMAND --help has examples."""
 
