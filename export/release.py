@@ -1,6 +1,6 @@
 """Makes a shipped model of a finished run: NAME.keras, NAME.tflite and the card, without figures.
 
-    python export/release.py RUN --data FACES --description TEXT --hours H [--checkpoint FILE.keras]
+    python export/release.py RUN --data FACES --purpose WORDS --description TEXT --hours H [--checkpoint FILE.keras]
         [--tflite FILE.tflite] [--command CMD ...]
     keras-fsr evaluate --models NAME ... --report REPORT
     python export/card.py NAME REPORT
@@ -55,6 +55,7 @@ def make(recipe: Recipe, folder: Path, arguments: argparse.Namespace) -> None:
         export_tflite(keras_file, tflite_file, "dynamic")
     card = pretrained.Card(
         name=recipe.name,
+        purpose=arguments.purpose,
         description=arguments.description,
         scale=recipe.scale,
         parameters=source.model.count_params(),
@@ -92,6 +93,7 @@ def parse() -> argparse.Namespace:
         "--tflite", type=Path, help="made of it by export tflite (default: int8 weights, activations as it runs)"
     )
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--purpose", required=True, help="what it is for, in a few words")
     parser.add_argument("--description", required=True)
     parser.add_argument("--hours", type=float, required=True, help="wall-clock hours of training")
     parser.add_argument("--command", action="append", default=[], help="a command that made the run; repeatable")

@@ -54,6 +54,7 @@ def main() -> None:
         export_synnet(network.synnet, folder / f"{recipe.name}.tflite")
         card = pretrained.Card(
             name=recipe.name,
+            purpose="degrades as cameras do",
             description=arguments.description,
             scale=recipe.scale,
             parameters=network.count_params(),

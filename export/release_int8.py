@@ -1,6 +1,7 @@
 """Ships the int8 form of a shipped model under a name of its own: NAME.tflite and a card without figures.
 
-python export/release_int8.py NAME FILE.tflite --of MODEL --description TEXT --hours H [--command CMD ...]
+python export/release_int8.py NAME FILE.tflite --of MODEL --purpose WORDS --description TEXT --hours H
+    [--command CMD ...]
 keras-fsr evaluate --models NAME ... --report REPORT
 python export/card.py NAME REPORT
 """
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("file", type=Path, help="what export tflite made of the model's NAME.keras")
     parser.add_argument("--of", required=True, metavar="MODEL", help="shipped model")
+    parser.add_argument("--purpose", required=True, help="what it is for, in a few words")
     parser.add_argument("--description", required=True)
     parser.add_argument("--hours", type=float, required=True, help="wall-clock hours of the fine-tuning alone")
     parser.add_argument("--command", action="append", default=[], help="a command that made the file; repeatable")
@@ -31,6 +33,7 @@ def main() -> None:
     card = dataclasses.replace(
         original,
         name=arguments.name,
+        purpose=arguments.purpose,
         description=arguments.description,
         sha256={target.name: pretrained.digest(target)},
         training=original.training | {"commands": commands, "hours": original.training["hours"] + arguments.hours},

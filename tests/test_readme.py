@@ -53,8 +53,10 @@ def test_the_two_set_up_commands_come_first():
 
 def test_the_upscale_examples_run(workplace):
     lines = [line for line in blocks("sh")[0].splitlines() if line.startswith("keras-fsr")]
-    assert len(lines) == 10
+    assert len(lines) == 11
     for line in lines:
+        if line.startswith("keras-fsr web"):  # runs until it is stopped; tests/web starts it
+            continue
         assert cli.main(shlex.split(line, comments=True)[1:]) == 0, line
     assert {"face_x4.jpg", "big.tiff", "sharp", "photo_x4.jpg", "clip_x4.mp4"} <= {
         path.name for path in workplace.iterdir()

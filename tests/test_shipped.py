@@ -115,6 +115,7 @@ def test_the_network_is_the_recipe_s(name):
 def test_the_card_is_filled(name):
     card = pretrained.card(name)
     assert len(card.description) > 20
+    assert 10 < len(card.purpose) < 45
     assert card.limits
     assert card.training["commands"]
     assert "PSNR-Y" in card.figures["headline"]

@@ -27,12 +27,12 @@ def run(arguments) -> None:
     if arguments.name:
         print(json.dumps(facts_of(arguments.name), indent=2, ensure_ascii=False))
         return
-    print(f"{'name':14} {'scale':>5} {'MB':>6} {'parameters':>11}  {'licence':12} figures")
+    print(f"{'name':20} {'scale':>5} {'MB':>6}  {'licence':12} {'purpose':40} figures")
     for name in [*pretrained.names(), *pretrained.names(pretrained.DEGRADATION)]:
         card = pretrained.card(name)
         size = pretrained.weights(name).stat().st_size / 1e6
         figures = card.figures["headline"]
-        print(f"{name:14} {'x' + str(card.scale):>5} {size:6.1f} {card.parameters:11,}  {card.licence:12} {figures}")
+        print(f"{name:20} {'x' + str(card.scale):>5} {size:6.1f}  {card.licence:12} {card.purpose:40} {figures}")
 
 
 def facts_of(model: str) -> dict:

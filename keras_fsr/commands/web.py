@@ -6,9 +6,11 @@ import sys
 import threading
 from pathlib import Path
 
-from keras_fsr.commands.shared import DEFAULT_MODEL, add_command, positive
+from keras_fsr.commands.shared import add_command, positive
 from keras_fsr.errors import FSRError
 
+FIRST = ("face_x4", "face_x4_gan", "face_x4_real")
+"""The models that are shown before the others."""
 PASSWORD_VARIABLE = "KERAS_FSR_PASSWORD"
 
 
@@ -53,7 +55,7 @@ def run(arguments) -> None:
     )
     if not login and arguments.host.strip("[]") not in LOOPBACK:
         print("keras-fsr: no password: whoever reaches this computer can use the page; see --user", file=sys.stderr)
-    models = [DEFAULT_MODEL, *(name for name in pretrained.names() if name != DEFAULT_MODEL)]
+    models = sorted(pretrained.names(), key=lambda name: ([*FIRST, name].index(name), name))
     ended = threading.Event()
     with served(settings, models) as address:
         signal.signal(signal.SIGTERM, lambda *_: ended.set())

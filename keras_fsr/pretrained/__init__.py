@@ -33,6 +33,7 @@ class Card:
     subgroups: dict[str, Any] = field(default_factory=dict)
     fidelity: str = ""  # of a perceptual model: the shipped model that it was tuned from
     kind: str = UPSCALER  # or DEGRADATION
+    purpose: str = ""  # what it is for, in a few words
     float_model: str = ""  # of an int8 form: the shipped model whose NAME.keras it was made of
 
 

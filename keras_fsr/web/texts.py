@@ -19,8 +19,8 @@ SOURCES = {"faker": "generated portraits", "house": "members of the US House", "
 
 
 def choice(card: Card) -> str:
-    """A model in the list: its name and one line on it."""
-    return f"{card.name}: {card.description.rstrip('.')}"
+    """A model in the list: its name and what it is for."""
+    return f"{card.name}: {card.purpose}" if card.purpose else card.name
 
 
 def about(card: Card) -> str:

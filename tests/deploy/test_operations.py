@@ -23,7 +23,7 @@ def file_of(tmp_path, *kinds, inner=schema.TensorType.INT8):
         operator.opcodeIndex, operator.inputs, operator.outputs = index, [index, -1], [index + 1]
         model.operatorCodes.append(code)
         graph.operators.append(operator)
-    from keras_fsr.deploy.metadata import serialized
+    from keras_fsr.deploy.packing import serialized
 
     path = tmp_path / "m.tflite"
     path.write_bytes(serialized(model))

@@ -47,6 +47,7 @@ def test_card_holds_what_its_file_says(folder):
         "subgroups": {},
         "fidelity": "",
         "kind": "upscaler",
+        "purpose": "",
         "float_model": "",
     }
 

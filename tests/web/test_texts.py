@@ -27,8 +27,9 @@ def test_every_card_is_told_with_figures_limits_licence_and_data(name):
 
 
 def test_a_choice_is_one_line():
-    card = dataclasses.replace(pretrained.card("face_x4"), description="Sharper, and partly invented.")
-    assert texts.choice(card) == "face_x4: Sharper, and partly invented"
+    card = dataclasses.replace(pretrained.card("face_x4"), purpose="for looks")
+    assert texts.choice(card) == "face_x4: for looks"
+    assert texts.choice(dataclasses.replace(card, purpose="")) == "face_x4"
 
 
 def test_intervals_and_the_fidelity_model_are_told_where_they_are_known():
