@@ -30,7 +30,7 @@ def add(commands) -> None:
 def run(arguments) -> int:
     good = True
     for label, text, well in facts():
-        print(f"{label:18} {text}")
+        print(f"{label:20} {text}")
         good &= well
     return 0 if good else 1
 
