@@ -142,6 +142,38 @@ def test_the_examples_of_the_guides_run(name, workplace):
         assert names["sr"].shape == (64, 64, 3)
 
 
+SMALL = "training.steps=2 training.steps_per_epoch=2 data.batch_size=2 data.patch_size=16 data.validation_limit=1"
+
+
+def test_the_examples_of_training_run(workplace, monkeypatch):
+    if not WEIGHTS.is_dir():
+        pytest.skip("VGG's weights are not here (../shared/weights)")
+    monkeypatch.setenv("KERAS_FSR_WEIGHTS", str(WEIGHTS))
+    text = (ROOT / "docs/train.md").read_text(encoding="utf-8").replace("FACES", "faces")
+    lines = [line for block in blocks("sh", text) for line in block.splitlines()]
+    assert len(lines) == 6
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        if words[0] == "train" and "--resume" not in words:  # a run is resumed by its own recipe
+            settings = SMALL.split() + ["adversarial.warmup_steps=0"] * ("face_x4_gan" in words)
+            words += [word for setting in settings for word in ("--set", setting)]
+        assert cli.main(words) == 0, line
+
+
+GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("export/*/README.md")]
+
+
+@pytest.mark.parametrize("path", sorted(GUIDES), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_is_shown_parses(path):
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    shown = [
+        line.strip() for block in re.findall(r"^ *```\w*\n(.*?)```", text, re.S | re.M) for line in block.splitlines()
+    ]
+    for line in shown:
+        if line.startswith("keras-fsr ") and "..." not in line:
+            assert callable(cli.make_parser().parse_args(shlex.split(line, comments=True)[1:]).call), line
+
+
 def test_no_figure_is_left_open():
     for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         assert "@@" not in path.read_text(encoding="utf-8"), path
