@@ -69,7 +69,14 @@ def test_it_says_where_it_is_and_leaves_nothing(tmp_path, end):
     environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
     command = [sys.executable, "-m", "keras_fsr.cli", "web", "--port", str(port), "--host"]
     command += ["127.0.0.1" if end == signal.SIGINT else "0.0.0.0"]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
     try:
         line = process.stdout.readline()
         assert line.endswith(f":{port}/ (Ctrl+C ends it)\n"), process.communicate(timeout=30)
