@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import keras_fsr
 from keras_fsr.commands import (
+    bulk,
     completion,
     degrade,
     demo,
@@ -28,6 +29,7 @@ from keras_fsr.errors import FSRError
 COMMANDS = (
     demo,
     upscale,
+    bulk,
     web,
     train,
     evaluate,

@@ -17,5 +17,8 @@ EXTRAS = {
     "onnxruntime": "onnx",
     "tf2onnx": "onnx",
     "gradio": "web",
+    "dask": "bulk",
+    "distributed": "bulk",
+    "pyarrow": "parquet",
 }
 """Module -> the extra that brings it."""

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_fsr.data.folders import Pair, check_pairs
 from keras_fsr.data.loading import cut_to_multiple, load_pairs, reduce, shrink
 from keras_fsr.degradations.second_order import Degrader
+from keras_fsr.errors import DataError
 
 CONTEXT = 8  # LR pixels
 
@@ -117,16 +118,30 @@ class Patches:
     def steps_per_epoch(self) -> int:
         return max(len(self._names) * self.crops_per_image // self.batch_size, 1)
 
-    def dataset(self, first_step: int = 0) -> tf.data.Dataset:
+    def dataset(self, first_step: int = 0, worker: int = 0, workers: int = 1) -> tf.data.Dataset:
         """Endless batches (LR, HR), float32 in [0, 1], from a step on.
 
         Shapes: (batch, patch, patch, 3) and (batch, patch * scale, patch * scale, 3).
+
+        Args:
+            worker, workers: which of so many equal parts of each batch; together they are the batch, in its order.
+
+        Raises:
+            DataError: the batch has no equal parts.
         """
-        first = first_step * self.batch_size
+        if self.batch_size % workers:
+            raise DataError(
+                f"batch_size {self.batch_size} cannot be shared by {workers} workers; make it a multiple of {workers}"
+            )
+        share = self.batch_size // workers
+
+        def sample(count):
+            return self._sample(count // share * self.batch_size + worker * share + count % share)
+
         return (
-            tf.data.Dataset.counter(first)
-            .map(self._sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-            .batch(self.batch_size, drop_remainder=True)
+            tf.data.Dataset.counter(first_step * share)
+            .map(sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .batch(share, drop_remainder=True)
             .prefetch(4)
         )
 

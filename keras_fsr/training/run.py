@@ -9,6 +9,7 @@ RUN/NAME.keras      the best epoch's generator, written at the end
 import json
 import platform
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -22,11 +23,12 @@ from keras_fsr.data.patches import Augmentation, Flatness, Patches
 from keras_fsr.data.validation import smallest_pairs, whole_images
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.second_order import Degrader
-from keras_fsr.errors import TrainingError
+from keras_fsr.errors import RecipeError, TrainingError, first_line
 from keras_fsr.files import make_folder, whole_file
 from keras_fsr.training import callbacks
 from keras_fsr.training.building import build_trainer
 from keras_fsr.training.degradation import DegradationTrainer
+from keras_fsr.training.distribute import ALONE, LOST, Cluster, MeanOfWorkers, Workers
 from keras_fsr.training.recipes import Recipe, TransferRecipe, save_recipe
 from keras_fsr.training.trainer import Trainer
 
@@ -34,7 +36,14 @@ PREVIEWS = 4  # validation images in the preview grid
 MIN_VALIDATION_SIDE = 4  # LR pixels; PSNR cuts a border of one from each side
 
 
-def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | None = None, resume=False) -> Path:
+def train(
+    recipe: Recipe,
+    data: Path | str,
+    out: Path | str,
+    lr: Path | str | None = None,
+    resume: bool = False,
+    workers: Workers = ALONE,
+) -> Path:
     """Trains by a recipe and returns the path of the best generator, a `.keras` file.
 
     Args:
@@ -42,12 +51,19 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
         out: run folder; must be new or empty unless `resume`.
         lr: folder of LR images of the same names, or None to reduce the HR images.
         resume: go on from the last saved epoch of `out`.
+        workers: processes that train together; all of them read `data`, the first alone needs and writes `out`.
 
     Raises:
         DataError, RecipeError, TrainingError: bad images, recipe, or a run that cannot start or go on.
     """
     out = Path(out)
-    check_folder(out, resume)
+    if workers.chief:
+        check_folder(out, resume)
+    if recipe.data.batch_size % workers.count:
+        raise RecipeError(
+            f"{recipe.name}: batch_size {recipe.data.batch_size} cannot be shared by {workers.count} workers; "
+            f"make it a multiple of {workers.count}"
+        )
     keras.utils.set_random_seed(recipe.training.seed)
     train_pairs, val_pairs = training_and_validation(data, lr, recipe.data.validation_share)
     patches = make_patches(recipe, train_pairs)
@@ -58,7 +74,32 @@ def train(recipe: Recipe, data: Path | str, out: Path | str, lr: Path | str | No
     previews = [load_pair(pair, recipe.scale, degrade, i) for i, pair in enumerate(val_pairs[:PREVIEWS])]
     trainer = build_trainer(recipe)
     preview = callbacks.Preview(previews, out / "preview")
-    return fit(recipe, trainer, patches, validation, preview, out, resume, len(train_pairs))
+    if workers.count == 1:
+        return fit(recipe, trainer, patches, validation, preview, out, resume, len(train_pairs))
+    try:
+        return fit_together(recipe, trainer, patches, validation, preview, out, resume, train_pairs, workers)
+    except LOST as error:
+        raise TrainingError(
+            f"{out}: another worker was lost after step {trainer.step} ({first_line(error)}); "
+            "start all workers again, with --resume"
+        ) from None
+
+
+def fit_together(recipe, trainer, patches, validation, preview, out, resume, pairs, workers: Cluster) -> Path:
+    """`fit` with other processes: all take the chief's state, and the chief alone reads and writes the folder."""
+    names = ", ".join(pair.hr.name for pair in pairs)
+    workers.agree({"recipe": repr(replace(recipe, budget={})), "data folder": names, "precision": trainer.precision})
+    trainer.join(workers)
+    if not workers.chief:
+        workers.share_state(variables_of(trainer))
+        trainer.fit(
+            patches, validation_data=validation, callbacks=[MeanOfWorkers(workers)], **schedule(recipe, trainer)
+        )
+        workers.wait()
+        return out / f"{recipe.name}.keras"
+    path = fit(recipe, trainer, patches, validation, preview, out, resume, len(pairs), workers)
+    workers.wait()
+    return path
 
 
 def fit(
@@ -70,6 +111,7 @@ def fit(
     out: Path,
     resume: bool,
     images: int,
+    workers: Workers = ALONE,
 ) -> Path:
     """The run itself, from the folder's last saved epoch to the recipe's last step; returns the best file."""
     make_folder(out)
@@ -81,6 +123,10 @@ def fit(
     manager = tf.train.CheckpointManager(state, str(out / "state"), max_to_keep=2)
     if manager.latest_checkpoint:  # none yet where a run was stopped in its first epoch
         restore(state, manager, out)
+    together = []
+    if workers.count > 1:
+        workers.share_state(variables_of(trainer))
+        together = [MeanOfWorkers(workers)]
     save_recipe(recipe, out / "recipe.yaml")
     with whole_file(out / "versions.json") as temporary:
         temporary.write_text(json.dumps(versions(trainer, images), indent=1), encoding="utf-8")
@@ -95,15 +141,23 @@ def fit(
         trainer.fit(
             patches,
             validation_data=validation,
-            initial_epoch=epoch,
-            epochs=recipe.training.steps // recipe.training.steps_per_epoch,
-            steps_per_epoch=recipe.training.steps_per_epoch,
-            verbose=0,
-            callbacks=[bar, log, curves, preview, best, callbacks.SaveState(manager)],
+            callbacks=[*together, bar, log, curves, preview, best, callbacks.SaveState(manager)],
+            **schedule(recipe, trainer),
         )
     finally:
         bar.stop()
     return copy_best(best, out / f"{recipe.name}.keras")
+
+
+def schedule(recipe: Recipe | TransferRecipe, trainer: Trainer | DegradationTrainer) -> dict[str, int]:
+    """Arguments of `keras.Model.fit` from the trainer's step to the recipe's last."""
+    settings = recipe.training
+    return {
+        "initial_epoch": trainer.step // settings.steps_per_epoch,
+        "epochs": settings.steps // settings.steps_per_epoch,
+        "steps_per_epoch": settings.steps_per_epoch,
+        "verbose": 0,
+    }
 
 
 def check_folder(out: Path, resume: bool) -> None:
@@ -159,6 +213,18 @@ def everything(trainer: Trainer | DegradationTrainer) -> dict:
         weights = {id(weight) for weight in trainer.discriminator.weights}
         parts["random"] = [v.value for v in trainer.discriminator.variables if id(v) not in weights]
     return parts
+
+
+def variables_of(trainer: Trainer | DegradationTrainer) -> list[tf.Variable]:
+    """The variables in `everything`, in one order."""
+    parts = everything(trainer)
+    random = parts.pop("random", [])
+    steps = parts.pop("steps_taken")
+    return [steps, *random, *(v.value for part in parts.values() for v in stored(part))]
+
+
+def stored(part: keras.Model | keras.optimizers.Optimizer) -> list[keras.Variable]:
+    return part.weights if isinstance(part, keras.Model) else part.variables
 
 
 def restore(state: tf.train.Checkpoint, manager: tf.train.CheckpointManager, out: Path) -> None:

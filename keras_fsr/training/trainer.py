@@ -11,6 +11,7 @@ from keras_fsr.layers import advance_spectral_norms
 from keras_fsr.losses.adversarial import AdversarialLoss
 from keras_fsr.losses.perceptual import Perceptual
 from keras_fsr.training.averaging import average_weights
+from keras_fsr.training.distribute import ALONE, Workers, synchronise_norms
 from keras_fsr.training.precision import copy_network, policy_for
 
 NOT_FINITE = "loss or gradient is not finite"
@@ -76,7 +77,17 @@ class Trainer(keras.Model):
         self.precision = policy
         self.scale_losses = policy == "mixed_float16"
         self.steps_taken = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps_taken")
+        self.workers = ALONE
         self.built = True
+
+    def join(self, workers: Workers) -> None:
+        """Takes all further steps together with other processes, each on its share of the batch.
+
+        Batch normalisations and adversarial losses see the whole batch; other losses are means over the shares.
+        """
+        self.workers = workers
+        for network in filter(None, (self.learner, self.discriminator)):
+            synchronise_norms(network, workers)
 
     def compile(
         self,
@@ -144,7 +155,7 @@ class Trainer(keras.Model):
         """As `keras.Model.fit`; `x` may be `Patches`, which are then sampled on from the current step."""
         patches = x if isinstance(x, Patches) else None
         if patches is not None:
-            x = patches.dataset(first_step=self.step)
+            x = patches.dataset(first_step=self.step, **self.workers.share)
             steps_per_epoch = steps_per_epoch or patches.steps_per_epoch
         try:
             kwargs.setdefault("shuffle", False)  # streams come shuffled
@@ -171,17 +182,17 @@ class Trainer(keras.Model):
             sr = self.learner(lr, training=True)
             terms = self._image_terms(hr, sr)
             if self.discriminator is not None:
-                real, fake = (self.discriminator(images, training=True) for images in (hr, sr))
+                real, fake = (self.workers.gather(self.discriminator(images, training=True)) for images in (hr, sr))
                 terms[self.adversarial.name] = self.adversarial(real, fake)
                 d_loss = self.adversarial.discriminator(real, fake)
                 scaled_d_loss = self._scaled(d_loss, self.discriminator_optimizer)
             loss = sum(terms.values(), tf.constant(0.0))
             scaled_loss = self._scaled(loss, self.optimizer)
 
-        gradients = tape.gradient(scaled_loss, self.learner.trainable_variables)
+        gradients = self.workers.mean(tape.gradient(scaled_loss, self.learner.trainable_variables))
         checks = [self._assert_finite(loss, gradients)]
         if self.discriminator is not None:
-            d_gradients = tape.gradient(scaled_d_loss, self.discriminator.trainable_variables)
+            d_gradients = self.workers.mean(tape.gradient(scaled_d_loss, self.discriminator.trainable_variables))
             checks.append(self._assert_finite(d_loss, d_gradients))
         with tf.control_dependencies(checks):
             self._apply(gradients)
