@@ -188,5 +188,8 @@ def test_files_are_small_enough_to_ship():
 def test_flat_images_stay_flat(name):
     predictor = Predictor(name)
     for level in (0, 64, 128, 255):
-        out = predictor.predict(np.full((32, 32, 3), level, np.uint8)).astype(int)
-        assert np.abs(out - level).max() <= 3
+        image = np.full((40, 40, 3), level, np.uint8)
+        image[0, 0] = 100  # or the network would not be asked
+        error = np.abs(predictor.predict(image).astype(int) - level)[80:, 80:]
+        assert error[:-32, :-32].max() <= 3
+        assert error.max() <= 12, "at the edges, which the network sees zeros beyond"

@@ -1,7 +1,9 @@
 """What runs a network: LiteRT for a `.tflite` file, Keras for a `.keras` file.
 
 An engine has a `scale` and is called with one image, (H, W, 3) float32 in [0, 1], any size; it returns
-(H * scale, W * scale, 3) float32. The LiteRT engine needs no TensorFlow.
+(H * scale, W * scale, 3) float32, which may be overwritten. One that `takes_bytes` also takes uint8, whose 255 stands
+for 1, and then returns uint8. Calls come one at a time; for several threads there are `copies`. The LiteRT engine
+needs no TensorFlow.
 """
 
 import os
@@ -15,6 +17,7 @@ from keras_fsr.errors import ModelError, first_line
 from keras_fsr.machine import available_cores
 from keras_fsr.quiet import import_tensorflow, quiet
 
+MAX_COPIES = 4  # of a network side by side
 PROBE = 16  # side in pixels of the image that tells a network's scale; a multiple of every unshuffle factor
 
 
@@ -23,8 +26,11 @@ class Engine(Protocol):
 
     scale: int
     size: tuple[int, int] | None  # (height, width) of the largest image that it takes, None for any
+    takes_bytes: bool
 
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
+
+    def copies(self) -> "list[Engine]": ...
 
 
 class LiteRTEngine:
@@ -47,14 +53,16 @@ class LiteRTEngine:
 
         if content is None:
             check_file(path)
+        self._path, self._content, self._threads = path, content, threads or available_cores()
         source = {"model_path": str(path)} if content is None else {"model_content": content}
         try:
             with quiet():
-                self._interpreter = Interpreter(**source, num_threads=threads or available_cores())
+                self._interpreter = Interpreter(**source, num_threads=self._threads)
                 self._input = self._interpreter.get_input_details()[0]
                 self._output = self._interpreter.get_output_details()[0]
                 for end in (self._input, self._output):
                     check_type(end)
+                self.takes_bytes = is_bytes(self._input) and is_bytes(self._output)
                 height, width = (int(side) for side in self._input["shape_signature"][1:3])
                 self.size = (height, width) if min(height, width) > 0 else None
                 self._shape: tuple[int, ...] = ()
@@ -67,6 +75,13 @@ class LiteRTEngine:
             return self._run(image)
         except RuntimeError as error:
             raise cannot_run(image, error) from None
+
+    def copies(self) -> "list[LiteRTEngine]":
+        """Engines of the same file that share the threads among them; four at most, for each needs its own memory."""
+        count = min(self._threads, MAX_COPIES)
+        if count == 1:
+            return [self]
+        return [LiteRTEngine(self._path, self._threads // count, self._content) for _ in range(count)]
 
     def _run(self, image: np.ndarray) -> np.ndarray:
         if self.size is None:
@@ -88,9 +103,13 @@ class LiteRTEngine:
             self._interpreter.resize_tensor_input(self._input["index"], (1, *image.shape), strict=True)
             self._interpreter.allocate_tensors()
             self._shape = image.shape
-        self._interpreter.set_tensor(self._input["index"], quantized(image[None], self._input))
+        bytes_through = image.dtype == np.uint8
+        self._interpreter.set_tensor(
+            self._input["index"], image[None] if bytes_through else quantized(image[None], self._input)
+        )
         self._interpreter.invoke()
-        return dequantized(self._interpreter.get_tensor(self._output["index"])[0], self._output)
+        result = self._interpreter.get_tensor(self._output["index"])[0]
+        return result if bytes_through else dequantized(result, self._output)
 
 
 class KerasEngine:
@@ -104,6 +123,7 @@ class KerasEngine:
     """
 
     size = None
+    takes_bytes = False
 
     def __init__(self, model):
         if isinstance(model, str | os.PathLike):
@@ -119,6 +139,10 @@ class KerasEngine:
             return self._run(image)
         except Exception as error:  # TensorFlow's own kinds, which are no RuntimeErrors
             raise cannot_run(image, error) from None
+
+    def copies(self) -> "list[KerasEngine]":
+        """This one alone: it uses all cores as it is."""
+        return [self]
 
     def _run(self, image: np.ndarray) -> np.ndarray:
         return np.asarray(self._model.predict_on_batch(image[None]))[0]
@@ -166,6 +190,12 @@ def check_type(end: dict) -> None:
     kind = end["dtype"]
     if kind not in (np.float32, np.uint8, np.int8) or (kind != np.float32 and not end["quantization"][0]):
         raise ValueError(f"its {end['name']} is {np.dtype(kind).name}, neither float32 nor 8-bit with a scale")
+
+
+def is_bytes(end: dict) -> bool:
+    """Whether the integers of an input or output are the levels of 8-bit pixels."""
+    scale, zero_point = end["quantization"]
+    return end["dtype"] == np.uint8 and zero_point == 0 and abs(scale * 255 - 1) < 1e-6
 
 
 def quantized(image: np.ndarray, end: dict) -> np.ndarray:

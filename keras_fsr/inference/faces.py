@@ -51,6 +51,8 @@ class FacePredictor(Predictor):
         FacePredictor("face_x4_real", detector="haar").predict("photo.jpg", "photo_x4.jpg")
     """
 
+    workers = 1  # what it has seen of a picture is told before the next
+
     def __init__(
         self,
         model: str | Path = "face_x4",

@@ -1,6 +1,9 @@
 """Folders of images and videos: every file into another folder, the tree kept, bad files reported."""
 
 import os
+import threading
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -10,15 +13,22 @@ import numpy as np
 from keras_fsr.data.folders import FORMATS
 from keras_fsr.errors import DataError, FSRError, ImageError, OutputError
 from keras_fsr.files import make_folder
+from keras_fsr.inference.parallel import ahead
 from keras_fsr.inference.video import VIDEOS, Progress, is_video, upscale_video
 
 CONTINUABLE = (FSRError, OSError, MemoryError)  # what stops one file, but not the others of a run
 
 
 class Enlarger(Protocol):
-    """What a run enlarges with: a `Predictor`, or what predicts as it does."""
+    """What a run enlarges with: a `Predictor`, or what predicts as it does.
+
+    workers: how many threads call what `shared` gives; with one it is not asked for.
+    """
 
     scale: int
+    workers: int
+
+    def shared(self) -> "Enlarger": ...
 
     def predict(self, image: np.ndarray | Path, out: Path | None = None, progress: Progress | None = None): ...
 
@@ -78,23 +88,32 @@ def upscale_folder(
         raise ImageError(f"{out}: is the input folder itself; choose another output")
     report = FolderReport()
     files = _find(folder, make_folder(out).resolve(), report)
+    targets = {path: out / path.relative_to(folder) for path in files}
     # On a disk that takes A.png for a.png, or through links, one name may be another file.
     taken = {_identity(path): path for path in files if path.exists()}
-    for done, path in enumerate(files):
-        target = out / path.relative_to(folder)
+    bar = _Bar(progress, len(files))
+    workers = predictor.workers
+    enlarger = predictor.shared() if workers > 1 else predictor
+
+    def enlarge(path: Path) -> FolderReport:
+        target = targets[path]
         try:
             if target.exists() and (other := taken.get(_identity(target))):
                 raise OutputError(f"{path}: would overwrite {other}; choose another output or rename one")
             if resume and is_done(path, target):
-                report.skipped.append(path)
+                found = FolderReport(skipped=[path])
             else:
                 make_folder(target.parent)
-                report.add(upscale_file(predictor, path, target, _part(progress, done, len(files))))
+                found = upscale_file(enlarger, path, target, bar.part(path))
             taken[_identity(target)] = target
         except CONTINUABLE as error:
-            report.failed.append((path, describe(path, error)))
-        if progress:
-            progress(done + 1, len(files))
+            found = FolderReport(failed=[(path, describe(path, error))])
+        bar.finish(path)
+        return found
+
+    for group, at_once in zip(_apart(targets), (workers, 1), strict=True):
+        for found in ahead(enlarge, group, at_once):
+            report.add(found)
     return report
 
 
@@ -154,8 +173,37 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _part(progress: Progress | None, done: int, total: int) -> Progress | None:
-    """Progress on one file as a part of that on all."""
-    if progress is None:
-        return None
-    return lambda part, parts: progress(done + part / parts, total) if parts else None
+def _apart(targets: Mapping[Path, Path]) -> tuple[list[Path], list[Path]]:
+    """Files whose results cannot be one file, and the others, which must wait for them."""
+    first, rest, names = [], [], set()
+    for path, target in targets.items():
+        name = unicodedata.normalize("NFC", os.path.realpath(target)).casefold()
+        (rest if name in names else first).append(path)
+        names.add(name)
+    return first, rest
+
+
+class _Bar:
+    """Progress of files that are worked on side by side: the sum of their parts."""
+
+    def __init__(self, progress: Progress | None, total: int):
+        self._progress, self._total, self._lock = progress, total, threading.Lock()
+        self._finished, self._parts = 0, {}
+
+    def part(self, path: Path) -> Progress | None:
+        """What progress on a file is told to."""
+        if self._progress is None:
+            return None
+        return lambda done, total: self._show({path: done / total}) if total else None
+
+    def finish(self, path: Path) -> None:
+        self._show({}, path)
+
+    def _show(self, parts: Mapping[Path, float], finished: Path | None = None) -> None:
+        with self._lock:
+            self._parts.update(parts)
+            if finished:
+                self._parts.pop(finished, None)
+                self._finished += 1
+            if self._progress:
+                self._progress(self._finished + sum(self._parts.values()), self._total)

@@ -1,6 +1,10 @@
 """The Predictor: a model by name or file, applied to arrays, files and folders."""
 
+import copy
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +23,10 @@ from keras_fsr.inference.images import (
     write_image,
 )
 from keras_fsr.inference.interpolation import load_interpolated
+from keras_fsr.inference.parallel import Pool
 
 Progress = Callable[[int, int], None]
-PAD = 16  # pixels by which an image is continued
+LARGE = 1_000_000  # pixels; of larger images several threads enlarge one at a time
 MIN_SIDE = 4  # pixels; less holds nothing that could be enlarged
 
 
@@ -66,16 +71,34 @@ class Predictor:
             self.engine = load_engine(pretrained.find(model), threads)
         else:
             self.engine = load_interpolated(model, strength, fidelity, threads)
-        self.tile, self.overlap, self.pad = tile, overlap, PAD
+        self.tile, self.overlap = tile, overlap
         if self.engine.size:
-            self.tile, self.overlap, self.pad = tiles.fitted(min(self.engine.size), tile, overlap, PAD)
+            self.tile, self.overlap = tiles.fitted(min(self.engine.size), tile, overlap)
+        self.ensemble = ensemble
         self.network = SelfEnsemble(self.engine) if ensemble else self.engine
         self.max_pixels = max_pixels
+        self._one_large = nullcontext()
 
     @property
     def scale(self) -> int:
         """Enlargement of each side."""
         return self.engine.scale
+
+    @property
+    def workers(self) -> int:
+        """How many threads keep a `shared` Predictor busy."""
+        # With a single copy one of them still reads and writes while another waits for the network.
+        return max(self._pool.workers, 2)
+
+    def shared(self) -> "Predictor":
+        """A Predictor that several threads may call; each call takes a copy of the network with fewer threads.
+
+        Of images above a million pixels one is done at a time, for the sake of memory.
+        """
+        network = self._copies
+        shared = copy.copy(self)
+        shared.network, shared._one_large = network, threading.Lock()
+        return shared
 
     def predict(
         self,
@@ -113,7 +136,8 @@ class Predictor:
         picture = self._read(path)
         # Before the work, not after it.
         check_output(out, picture.width * self.scale, picture.height * self.scale, picture.transparent)
-        write_image(out, self._enlarge_picture(picture, progress))
+        with self._one_large if picture.height * picture.width > LARGE else nullcontext():
+            write_image(out, self._enlarge_picture(picture, progress))
         return out
 
     def _read(self, path: Path) -> Picture:
@@ -134,8 +158,20 @@ class Predictor:
         return upscale_folder(self, folder, out, progress)
 
     def _enlarge(self, pixels: np.ndarray, progress: Progress | None) -> np.ndarray:
-        sizes = {"tile": self.tile, "overlap": self.overlap, "pad": self.pad}
-        return tiles.upscale(pixels, self.network, self.scale, **sizes, progress=progress)
+        if tiles.count_tiles(*pixels.shape[:2], self.tile, self.overlap) == 1:
+            return tiles.upscale(pixels, self.network, self.scale, self.tile, self.overlap, progress)
+        return tiles.upscale(
+            pixels, self._copies, self.scale, self.tile, self.overlap, progress, workers=self._pool.workers
+        )
+
+    @cached_property
+    def _pool(self) -> Pool:
+        return Pool(self.engine.copies())
+
+    @cached_property
+    def _copies(self) -> "Pool | SelfEnsemble":
+        """The network in copies with fewer threads each, which are faster together than one with all threads."""
+        return SelfEnsemble(self._pool) if self.ensemble else self._pool
 
 
 class SelfEnsemble:

@@ -1,10 +1,9 @@
 """Super-resolution of images of any size in bounded memory, tile by tile.
 
 The tiled result equals that of one call on the whole image within one level of 255, as long as the network's
-answer at a pixel depends (noticeably) only on the `overlap // 4` pixels around it. Memory is the output, a
-padded copy of the input in its own dtype, and the few floating-point arrays of a single tile.
-
-Coordinates below are those of the input padded by `pad` on every side, unless they are said to be others.
+answer at a pixel depends (noticeably) only on the `overlap // 4` pixels around it. A tile of one colour stays one
+without the network. Memory is the output and the
+few arrays of the tiles in work.
 """
 
 from collections.abc import Callable
@@ -14,9 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_fsr.errors import FSRError
+from keras_fsr.inference.parallel import ahead
 
 Upscale = Callable[[np.ndarray], np.ndarray]
-"""(h, w, 3) float32 in [0, 1] -> (h * scale, w * scale, 3) float32, nominally in [0, 1]."""
+"""(h, w, 3) float32 in [0, 1] -> (h * scale, w * scale, 3) float32, nominally in [0, 1], which may be overwritten.
+
+Where it has a true attribute `takes_bytes`, images of uint8 are given as they are, and come back as uint8.
+"""
 
 Progress = Callable[[int, int], None]
 """Called as progress(done, total) after every tile."""
@@ -47,85 +50,80 @@ def upscale(
     scale: int,
     tile: int | None = 256,
     overlap: int = 32,
-    pad: int = 16,
     progress: Progress | None = None,
+    workers: int = 1,
 ) -> np.ndarray:
     """Enlarge an image `scale` times with `network`, in tiles that blend into each other.
 
     pixels: (H, W, 3) uint8 or uint16. Returns (H * scale, W * scale, 3) of the same dtype, rounded, clipped.
-    tile: the largest part of the image, in input pixels a side, given to the network at once; None for the
-        whole image. All calls have one shape, at most (tile + 2 * pad) a side, rounded up to a multiple of 4.
+    tile: the largest part of the image, in input pixels a side, that a call to the network is for; None for the
+        whole image. With what it shares with its neighbours a call has at most tile + overlap pixels a side. All
+        calls have one shape, multiples of 4: an image that is none is continued at its right and bottom by
+        mirroring.
     overlap: how many input pixels neighbouring calls share at least. The outer quarter on each side of it is
         thrown away, for the network's zero padding has touched it; across the middle half the tiles fade.
-    pad: how far the image is continued by mirroring it, so that zero padding never touches its edges either.
+    workers: how many tiles at a time; the network is then called by several threads.
 
     Raises FSRError for arguments that do not fit together or a network of another scale.
     """
-    _check_arguments(pixels, scale, tile, overlap, pad)
+    _check_arguments(pixels, scale, tile, overlap)
     height, width = pixels.shape[:2]
-    rows, columns = _spans(height, tile, overlap, pad), _spans(width, tile, overlap, pad)
-    # Mirrored about the edge of the outer pixels, not about their centres ("reflect"): measured on faces, that is
-    # 1.5 dB better in the outer pixels and equal elsewhere. Sides shorter than the pad are mirrored repeatedly.
-    below, right = (
-        pad + max(0, spans[0].size - side - 2 * pad) for spans, side in ((rows, height), (columns, width))
-    )
-    padded = np.pad(pixels, ((pad, below), (pad, right), (0, 0)), mode="symmetric")
+    rows, columns = _spans(height, tile, overlap), _spans(width, tile, overlap)
+    below, right = _rounded_up(height) - height, _rounded_up(width) - width
+    if below or right:
+        pixels = np.pad(pixels, ((0, below), (0, right), (0, 0)), mode="symmetric")
     output = np.empty((height * scale, width * scale, 3), pixels.dtype)
-    done = 0
-    for row in rows:
-        held = None
-        for column in columns:
-            result = _call(network, padded, row, column, scale)
-            piece, held = _join_left(result, held, row, column, scale)
-            _write(output, piece, row, column, scale, pad)
-            del result, piece  # or they would lie beside the next tile while the network works on it
-            done += 1
-            if progress is not None:
-                progress(done, len(rows) * len(columns))
+    places = [(row, column) for row in rows for column in columns]
+    results = ahead(lambda place: _call(network, pixels, *place, scale), places, workers)
+    held = None
+    for done, (row, column) in enumerate(places, start=1):
+        result = next(results)
+        piece, held = _join_left(result, held if column is not columns[0] else None, row, column, scale)
+        _write(output, piece, row, column, scale)
+        del result, piece  # or they would lie beside the next tile while the network works on it
+        if progress is not None:
+            progress(done, len(places))
     return output
 
 
-def count_tiles(height: int, width: int, tile: int | None = 256, overlap: int = 32, pad: int = 16) -> int:
+def count_tiles(height: int, width: int, tile: int | None = 256, overlap: int = 32) -> int:
     """How many network calls `upscale` makes for a (height, width) image."""
-    return len(_spans(height, tile, overlap, pad)) * len(_spans(width, tile, overlap, pad))
+    return len(_spans(height, tile, overlap)) * len(_spans(width, tile, overlap))
 
 
-def fitted(side: int, tile: int | None, overlap: int, pad: int = 16) -> tuple[int, int, int]:
-    """Tile, overlap and pad of `upscale`, reduced so far that no call is larger than a side, in input pixels."""
+def fitted(side: int, tile: int | None, overlap: int) -> tuple[int, int]:
+    """Tile and overlap of `upscale`, reduced so far that no call is larger than a side, in input pixels."""
     side = side // MULTIPLE * MULTIPLE
-    pad = min(pad, side // 4)
-    tile = min(tile or side, side - 2 * pad)
-    return tile, min(overlap, (tile - 1) // 2), pad
+    tile = min(tile or side, side - min(overlap, (side - 1) // 3))
+    return tile, min(overlap, side - tile, (tile - 1) // 2)
 
 
-def _check_arguments(pixels: np.ndarray, scale: int, tile: int | None, overlap: int, pad: int) -> None:
+def _check_arguments(pixels: np.ndarray, scale: int, tile: int | None, overlap: int) -> None:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise FSRError(f"pixels have the shape {pixels.shape}; give an (H, W, 3) RGB image")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise FSRError(f"pixels are {pixels.dtype}; give uint8 or uint16")
     if scale < 1:
         raise FSRError(f"scale is {scale}; give a whole number of at least 1")
-    if overlap < 0 or pad < 0:
-        raise FSRError(f"overlap is {overlap} and pad is {pad}; neither may be negative")
+    if overlap < 0:
+        raise FSRError(f"overlap is {overlap}; it may not be negative")
     if tile is not None and tile <= max(2 * overlap, 0):
         raise FSRError(f"tile is {tile}, which is not above twice the overlap of {overlap}; give a larger tile")
 
 
-def _spans(side: int, tile: int | None, overlap: int, pad: int) -> list[_Span]:
-    """The tiles along an axis of `side` unpadded pixels.
-
-    They are spread evenly rather than the last one being pushed back, which shares out the surplus overlap:
-    every seam lies as far from the calls' edges as it can.
-    """
-    size = (side if tile is None else min(side, tile)) + 2 * pad
-    size = -(-size // MULTIPLE) * MULTIPLE
-    padded = max(side + 2 * pad, size)
-    count = 1 + -(-(padded - size) // (size - overlap)) if padded > size else 1
-    starts = [k * (padded - size) // max(count - 1, 1) for k in range(count)]
+def _spans(side: int, tile: int | None, overlap: int) -> list[_Span]:
+    """The tiles along an axis of so many pixels: as few as the tile allows, and no larger than they then must be."""
+    side_called = _rounded_up(side)
+    size, count = side_called, 1
+    if tile is not None and side_called > tile + overlap:
+        most = (tile + overlap) // MULTIPLE * MULTIPLE
+        count = -(-(side_called - overlap) // (most - overlap))
+        size = _rounded_up(-(-(side_called + (count - 1) * overlap) // count))
+    starts = [k * (side_called - size) // max(count - 1, 1) for k in range(count)]
     fade = overlap // 2
     # The fade is centred on the middle of what two neighbouring calls share.
     seams = [(a + size + b - fade) // 2 for a, b in pairwise(starts)]
-    begins, ends = [pad, *seams], [*seams, pad + side]
+    begins, ends = [0, *seams], [*seams, side]
     last = count - 1
     return [
         _Span(start, size, begin, end, fade if k else 0, fade if k < last else 0)
@@ -133,18 +131,30 @@ def _spans(side: int, tile: int | None, overlap: int, pad: int) -> list[_Span]:
     ]
 
 
-def _call(network: Upscale, padded: np.ndarray, row: _Span, column: _Span, scale: int) -> np.ndarray:
-    """The network's answer for one tile, (rows * scale, columns * scale, 3) float32, in levels."""
-    part = padded[row.start : row.start + row.size, column.start : column.start + column.size]
-    levels = np.float32(np.iinfo(padded.dtype).max)
-    result = network(part.astype(np.float32) / levels)
+def _rounded_up(side: int) -> int:
+    return -(-side // MULTIPLE) * MULTIPLE
+
+
+def _call(network: Upscale, pixels: np.ndarray, row: _Span, column: _Span, scale: int) -> np.ndarray:
+    """The network's answer for one tile, (rows * scale, columns * scale, 3), in levels: float32 or uint8."""
+    part = pixels[row.start : row.start + row.size, column.start : column.start + column.size]
+    whole = part.dtype == np.uint8 and getattr(network, "takes_bytes", False)
     expected = (row.size * scale, column.size * scale, 3)
+    if _is_flat(part):
+        return np.full(expected, part[0, 0], np.uint8 if whole else np.float32)
+    levels = np.float32(np.iinfo(part.dtype).max)
+    result = network(np.ascontiguousarray(part) if whole else part.astype(np.float32) / levels)
     if result.shape != expected:
         raise FSRError(
             f"the network turned {part.shape} into {result.shape} instead of {expected}; "
             f"use a network of scale {scale}"
         )
-    return result * levels
+    return result if whole else np.multiply(result, levels, out=result if result.flags.writeable else None)
+
+
+def _is_flat(part: np.ndarray) -> bool:
+    """Whether a part has one colour, which needs no network and is no network's to change."""
+    return bool((part[0] == part[0, 0]).all() and (part == part[0, 0]).all())
 
 
 def _join_left(
@@ -164,12 +174,15 @@ def _join_left(
     return piece, result[top:bottom, right:hold].copy()
 
 
-def _write(output: np.ndarray, piece: np.ndarray, row: _Span, column: _Span, scale: int, pad: int) -> None:
+def _write(output: np.ndarray, piece: np.ndarray, row: _Span, column: _Span, scale: int) -> None:
     """Round a piece into its place in the output, its top faded into the row of tiles already there."""
-    top, left = (row.begin - pad) * scale, (column.begin - pad) * scale
+    top, left = row.begin * scale, column.begin * scale
     place = output[top : top + piece.shape[0], left : left + piece.shape[1]]
     fade = row.fade * scale
     piece[:fade] = _mix(place[:fade], piece[:fade], _ramp(fade)[:, None, None])
+    if piece.dtype == output.dtype:
+        place[...] = piece
+        return
     np.rint(piece, out=piece)
     np.clip(piece, 0, np.iinfo(output.dtype).max, out=place, casting="unsafe")
 
@@ -180,5 +193,6 @@ def _ramp(length: int) -> np.ndarray:
 
 
 def _mix(old: np.ndarray, new: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """old towards new by weight; in this form, equal values come out unchanged to the last bit."""
-    return old + weight * (new - old)
+    """old towards new by weight, whole levels where new has them; equal values come out unchanged to the last bit."""
+    mixed = old + weight * (new.astype(np.float32, copy=False) - old)
+    return np.rint(mixed) if new.dtype == np.uint8 else mixed

@@ -1,7 +1,7 @@
 """Videos, a frame at a time: enlarged by a Predictor, or with their faces followed by a predictor of faces."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -12,6 +12,7 @@ from keras_fsr.errors import ImageError, OutputError
 from keras_fsr.files import whole_file
 from keras_fsr.inference.ffmpeg_video import FFmpegVideo, has_ffmpeg
 from keras_fsr.inference.opencv_video import OpenCVVideo
+from keras_fsr.inference.parallel import ahead
 from keras_fsr.inference.tracking import FaceTracker
 
 VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm")
@@ -65,16 +66,24 @@ def upscale_video(path: str | Path, out: str | Path, predictor, progress: Progre
     bar = _Bar(progress, video.count)
     with whole_file(out) as temporary, video.writing(temporary, out, notes) as write:
         enlarge = _enlarger(predictor, video, bar, notes)
-        done, previous, result = 0, None, None
+        done, result = 0, None
         with closing(video.frames(notes)) as frames:
-            for pixels in frames:
-                if previous is None or not np.array_equal(pixels, previous):
-                    result = _even(enlarge(pixels, done))
+            for changed in ahead(lambda frame: frame and _even(enlarge(*frame)), _changes(frames), predictor.workers):
+                result = result if changed is None else changed
                 write(result)
-                previous, done = pixels, done + 1
+                done += 1
                 bar.show(done)
     bar.end(done)
     return notes
+
+
+def _changes(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int] | None]:
+    """Frames with their numbers; None for one that repeats the frame before."""
+    previous = None
+    for index, pixels in enumerate(frames):
+        repeated = previous is not None and np.array_equal(pixels, previous)
+        yield None if repeated else (pixels, index)
+        previous = pixels
 
 
 def _check_files(path: Path, out: Path) -> None:
@@ -98,7 +107,8 @@ def _enlarger(
 ) -> Callable[[np.ndarray, int], np.ndarray]:
     """What enlarges (a frame, its number); a predictor of faces has seen the whole video before."""
     if not isinstance(predictor, FaceEnlarger):
-        return lambda pixels, index: predictor.predict(pixels)
+        shared = predictor.shared() if predictor.workers > 1 else predictor
+        return lambda pixels, index: shared.predict(pixels)
     tracker = FaceTracker(predictor.find, video.rate)
     with closing(video.frames([])) as frames:
         for pixels in frames:

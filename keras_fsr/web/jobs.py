@@ -6,14 +6,14 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from keras_fsr.inference.detection import Detector, Face
 from keras_fsr.inference.faces import FacePredictor
 from keras_fsr.inference.folder_runs import describe
 from keras_fsr.inference.images import read_image, write_image
@@ -44,17 +44,14 @@ class Result(NamedTuple):
 
 
 class OneAtATime:
-    """An engine or a detector that several threads may call: for an engine that is tile by tile."""
+    """A detector that several threads may call."""
 
-    def __init__(self, callee: Callable):
-        self._callee, self._lock = callee, threading.Lock()
+    def __init__(self, detector: Detector):
+        self._detector, self._lock = detector, threading.Lock()
 
-    def __call__(self, pixels: np.ndarray) -> Any:
+    def __call__(self, pixels: np.ndarray) -> list[Face]:
         with self._lock:
-            return self._callee(pixels)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._callee, name)
+            return self._detector(pixels)
 
 
 class Predictors:
@@ -69,7 +66,7 @@ class Predictors:
         self._loaded: OrderedDict[Order, Predictor] = OrderedDict()
 
     def get(self, order: Order) -> Predictor:
-        """A Predictor of one's own, a `FacePredictor` for faces, whose engine it shares with others.
+        """A Predictor of one's own, a `FacePredictor` for faces, whose networks it shares with others.
 
         Raises:
             FSRError, ModelError: as `Predictor`.
@@ -84,8 +81,7 @@ class Predictors:
 
     def _load(self, order: Order) -> Predictor:
         kind = FacePredictor if order.faces else Predictor
-        predictor = kind(order.model, max_pixels=self._max_pixels, strength=order.strength)
-        predictor.engine = predictor.network = OneAtATime(predictor.engine)
+        predictor = kind(order.model, max_pixels=self._max_pixels, strength=order.strength).shared()
         if order.faces:
             predictor.detector = OneAtATime(predictor.detector)
         return predictor

@@ -1,6 +1,7 @@
 """Folder runs: the tree, what is left out, resumed runs, collisions, counts. Enlarging itself is a stand-in."""
 
 import os
+import threading
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from keras_fsr.inference.folder_runs import FolderReport, describe, is_done, ups
 class Copy:
     """A predictor that copies: files by their bytes, so that a result tells where it is from."""
 
-    scale = 1
+    scale, workers = 1, 1
 
     def __init__(self):
         self.seen = []
@@ -185,9 +186,52 @@ def test_progress_counts_files_and_parts_of_them(source, tmp_path):
     assert seen == [(0.5, 3), (1, 3), (1.5, 3), (2, 3), (2.5, 3), (3, 3)]
 
 
-def test_a_file_of_unknown_length_does_not_move_the_progress():
-    assert folder_runs._part(lambda *state: pytest.fail("moved"), 0, 2)(1, None) is None
-    assert folder_runs._part(None, 0, 2) is None
+def test_a_file_of_unknown_length_does_not_move_the_progress(tmp_path):
+    assert folder_runs._Bar(lambda *state: pytest.fail("moved"), 2).part(tmp_path)(1, None) is None
+    assert folder_runs._Bar(None, 2).part(tmp_path) is None
+
+
+class Crew(Copy):
+    """Copies in two threads, each of which waits until the other is at work, too."""
+
+    workers = 2
+
+    def __init__(self):
+        super().__init__()
+        self.meeting = threading.Barrier(2)
+
+    def shared(self):
+        return self
+
+    def predict(self, image, out=None, progress=None):
+        self.meeting.wait(30)
+        return super().predict(image, out, progress)
+
+
+def test_several_workers_do_files_side_by_side_and_report_them_in_order(source, tmp_path):
+    (source / "b.png").write_bytes(b"bad")
+    crew, seen = Crew(), []
+    report = upscale_folder(crew, source, tmp_path / "out", lambda *state: seen.append(state))
+    assert report.written == [tmp_path / "out" / name for name in ("a.jpg", "a.png", "sub/deep/b.JPG")]
+    assert report.failed == [(source / "b.png", f"{source / 'b.png'}: is bad")]
+    assert all(total == 4 for _, total in seen)
+    done = [done for done, _ in seen]
+    assert done == sorted(done)
+    assert done[-1] == 4
+
+
+@pytest.mark.parametrize("names", [("A.png", "a.png"), ("\u00e4.png", "a\u0308.png")])
+def test_files_that_may_be_one_on_the_output_disk_are_not_done_side_by_side(tmp_path, names):
+    first, rest = folder_runs._apart({tmp_path / name: tmp_path / "out" / name for name in (*names, "b.png")})
+    assert first == [tmp_path / names[0], tmp_path / "b.png"]
+    assert rest == [tmp_path / names[1]]
+
+
+def test_files_that_links_make_one_are_not_done_side_by_side(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b").symlink_to(tmp_path / "out" / "a")
+    targets = {tmp_path / name: tmp_path / "out" / name for name in ("a/x.png", "b/x.png")}
+    assert folder_runs._apart(targets) == ([tmp_path / "a/x.png"], [tmp_path / "b/x.png"])
 
 
 def test_videos_are_enlarged_among_the_images(source, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from keras_fsr.inference.inputs import output_for, upscale_inputs
 
 
 class Copy:
-    scale = 4
+    scale, workers = 4, 1
 
     def predict(self, image: np.ndarray | Path, out=None, progress=None):
         if not image.is_file():

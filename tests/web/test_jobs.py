@@ -10,6 +10,7 @@ from PIL import Image
 
 from keras_fsr.errors import ImageError
 from keras_fsr.inference.faces import FacePredictor
+from keras_fsr.inference.parallel import Pool
 from keras_fsr.inference.predictor import Predictor
 from keras_fsr.web import jobs as module
 from keras_fsr.web.jobs import CancelledError, Jobs, OneAtATime, Order, Predictors
@@ -78,14 +79,14 @@ def test_a_refused_photo_leaves_nothing_and_the_reason_says_no_path(jobs, save_i
 
 
 def test_a_session_is_cancelled_at_its_next_tile_and_no_other(jobs, turned, monkeypatch):
-    arrived, gate, call = threading.Semaphore(0), threading.Event(), OneAtATime.__call__
+    arrived, gate, call = threading.Semaphore(0), threading.Event(), Pool.__call__
 
     def slow(self, pixels):
         arrived.release()
         gate.wait(30)
         return call(self, pixels)
 
-    monkeypatch.setattr(OneAtATime, "__call__", slow)
+    monkeypatch.setattr(Pool, "__call__", slow)
     with ThreadPoolExecutor(2) as pool:
         gone, stays = (
             pool.submit(jobs.enlarge, turned, Order("face_x4"), name, ignore) for name in ("gone", "stays")
@@ -111,26 +112,31 @@ def test_a_session_is_cancelled_at_its_next_tile_and_no_other(jobs, turned, monk
     assert jobs.enlarge(turned, Order("face_x4"), "gone", ignore).after.is_file()
 
 
-def test_a_network_is_loaded_once_and_called_by_one_thread_at_a_time(turned):
-    predictors, inside, most = Predictors(40_000), [], []
+def test_a_network_is_loaded_once_and_shared():
+    predictors = Predictors(40_000)
+    first, second = (predictors.get(Order("face_x4", faces=True)) for _ in range(2))
+    assert first is not second
+    assert first.network is second.network
+    assert isinstance(first.network, Pool)
+    assert first.scale == 4
+    assert isinstance(first.detector, OneAtATime)
+    assert first.detector is second.detector
+    assert predictors.get(Order("face_x4")).network is not first.network
 
-    def engine(pixels):
+
+def test_a_detector_is_called_by_one_thread_at_a_time():
+    inside, most = [], []
+
+    def detect(pixels):
         inside.append(1)
         most.append(len(inside))
         time.sleep(0.01)
         inside.pop()
-        return np.zeros((pixels.shape[0] * 4, pixels.shape[1] * 4, 3), np.float32)
+        return []
 
-    first, second = (predictors.get(Order("face_x4", faces=True)) for _ in range(2))
-    assert first is not second
-    assert first.network is second.network is first.engine
-    assert first.scale == 4
-    assert isinstance(first.detector, OneAtATime)
-    first.engine._callee = engine
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(first.network, [np.zeros((4, 4, 3), np.float32)] * 8))
-    assert max(most) == 1
-    assert predictors.get(Order("face_x4")).engine is not first.engine
+        list(pool.map(OneAtATime(detect), [np.zeros((4, 4, 3), np.uint8)] * 8))
+    assert most == [1] * 8
 
 
 def test_only_the_last_used_networks_are_kept(monkeypatch):

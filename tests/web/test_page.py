@@ -62,9 +62,9 @@ def page(opened):
 @pytest.fixture
 def gate(monkeypatch):
     """While it is cleared, networks wait before each tile."""
-    from keras_fsr.web.jobs import OneAtATime
+    from keras_fsr.inference.parallel import Pool
 
-    opened, call = threading.Event(), OneAtATime.__call__
+    opened, call = threading.Event(), Pool.__call__
     opened.arrived = threading.Semaphore(0)
 
     def waiting(self, pixels):
@@ -72,7 +72,7 @@ def gate(monkeypatch):
         assert opened.wait(60)
         return call(self, pixels)
 
-    monkeypatch.setattr(OneAtATime, "__call__", waiting)
+    monkeypatch.setattr(Pool, "__call__", waiting)
     yield opened
     opened.set()
 
