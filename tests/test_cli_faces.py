@@ -78,7 +78,16 @@ def test_strength_works_with_faces(shipped_pair, tmp_path, photos):
         run(photos / "photo.jpg", "--faces", "--model", "face_x4_gan", "--strength", 0, "-o", tmp_path / "a.png") == 0
     )
     assert run(photos / "photo.jpg", "--faces", "--model", "face_x4", "-o", tmp_path / "b.png") == 0
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as mixed, Image.open(tmp_path / "b.png") as faithful:
+        assert mixed.tobytes() == faithful.tobytes()
+        assert "by face_x4_gan@0:" in mixed.info["Software"]
+        assert mixed.info["Software"].endswith(" for faces, bicubic for the rest")
+
+
+@pytest.mark.parametrize("options", [[], ["--faces"], ["--faces", "--background", "face_x4_edge"]])
+def test_no_tag_leaves_the_tag_out(photos, tmp_path, options):
+    assert run(photos / "photo.jpg", *options, "--no-tag", "-o", tmp_path / "a.png") == 0
+    assert b"AI-enhanced" not in (tmp_path / "a.png").read_bytes()
 
 
 def test_crops_alone(photos, tmp_path, capfd):

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from keras_fsr.commands.shared import DEFAULT_MODEL, add_command, add_strength, positive, progress_bar
+from keras_fsr.commands.shared import DEFAULT_MODEL, add_command, add_strength, add_tag, positive, progress_bar
 
 
 def add(commands) -> None:
@@ -32,6 +32,7 @@ def add(commands) -> None:
     parser.add_argument("--ensemble", action="store_true", help="average 8 flips and turns: better, slower")
     parser.add_argument("--max-pixels", type=positive, default=64_000_000, help="refuse larger inputs (64000000)")
     add_strength(parser, metavar="0..1")
+    add_tag(parser)
     parser.set_defaults(call=run)
 
 
@@ -72,4 +73,5 @@ def settings_of(arguments):
         max_pixels=arguments.max_pixels,
         strength=arguments.strength,
         fidelity=path.get(arguments.fidelity_model, arguments.fidelity_model),
+        tag=arguments.tag,
     )

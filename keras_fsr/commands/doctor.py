@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 import keras_fsr
@@ -71,6 +70,8 @@ def describe_extra(extra: str) -> str:
 
 def version_of(module: str) -> str:
     """The version of the package that a module came with, without importing it; empty if it is not there."""
+    from importlib.metadata import PackageNotFoundError, version  # here: all commands import this file
+
     if importlib.util.find_spec(module) is None:
         return ""
     for distribution in distributions().get(module, ()):
@@ -84,6 +85,8 @@ def version_of(module: str) -> str:
 @cache
 def distributions() -> dict[str, list[str]]:
     """Module -> the packages that have it; takes a while to find out."""
+    from importlib.metadata import packages_distributions
+
     return packages_distributions()
 
 

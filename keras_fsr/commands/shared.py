@@ -30,6 +30,12 @@ def add_strength(parser, **options) -> None:
     )
 
 
+def add_tag(parser) -> None:
+    parser.add_argument(
+        "--no-tag", dest="tag", action="store_false", help="do not write into results that they are AI-enhanced"
+    )
+
+
 def add_results(parser) -> None:
     parser.add_argument(
         "--results",

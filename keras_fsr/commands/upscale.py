@@ -8,6 +8,7 @@ from keras_fsr.commands.shared import (
     DEFAULT_MODEL,
     add_command,
     add_strength,
+    add_tag,
     positive,
     progress_bar,
     use_weights,
@@ -44,6 +45,7 @@ def add(commands) -> None:
     parser.add_argument("--threads", type=positive, help="CPU threads (all)")
     parser.add_argument("--max-pixels", type=int, default=64_000_000, help="refuse larger inputs (64000000)")
     add_strength(parser, metavar="0..1")
+    add_tag(parser)
     _add_faces(parser.add_argument_group("faces in photos"))
     parser.set_defaults(call=run)
 
@@ -105,6 +107,7 @@ def make_predictor(arguments):
         "max_pixels": arguments.max_pixels,
         "strength": arguments.strength,
         "fidelity": arguments.fidelity_model,
+        "tag": arguments.tag,
     }
     if not arguments.faces:
         from keras_fsr.inference.predictor import Predictor

@@ -21,7 +21,7 @@ from keras_fsr.errors import ModelError, first_line
 from keras_fsr.files import make_folder, whole_file
 from keras_fsr.inference.bulk_sources import FILES, SHARD, Chunk, Item
 from keras_fsr.inference.folder_runs import CONTINUABLE, describe
-from keras_fsr.inference.predictor import Predictor
+from keras_fsr.inference.predictor import Predictor, label_of
 
 _one_at_a_time = threading.Lock()  # an engine holds the tensors of one image
 
@@ -39,14 +39,12 @@ class Settings:
     max_pixels: int = 64_000_000
     strength: float | None = None
     fidelity: str | None = None
+    tag: bool = True
 
     @property
     def label(self) -> str:
-        """What tells results of different pixels apart, e.g. "face_x4_gan@0.5:0123456789ab"."""
-        strength = "" if self.strength is None else f"@{self.strength:g}"
-        ensemble = "+ensemble" if self.ensemble else ""
-        fidelity = "" if self.fidelity is None else f"+{Path(self.fidelity).name}"
-        return f"{Path(self.model).name}{strength}{fidelity}{ensemble}:{self.sha256[:12]}"
+        """As `label_of`."""
+        return label_of(self.model, self.strength, self.fidelity, self.ensemble, self.sha256)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ class FacePredictor(Predictor):
                     f"{background}: enlarges {self.background.scale} times, the model for faces {self.scale} times; "
                     "give models of one scale"
                 )
+        if self.tag:
+            self.tag += f" for faces, {self.background.label if self.background else background} for the rest"
         self.margin, self.feather, self.watch = margin, feather, watch
 
     def find(self, pixels: np.ndarray) -> list[Face]:
@@ -127,7 +129,7 @@ class FacePredictor(Predictor):
         wide = region.grown(CONTEXT, picture.pixels.shape)
         part = _cropped(replace(picture, exif=None), wide)
         enlarged = upscale_picture(part, lambda pixels: super(FacePredictor, self)._enlarge(pixels, None), self.scale)
-        return _cropped(enlarged, region.within(wide).scaled(self.scale))
+        return _cropped(replace(enlarged, tag=self.tag), region.within(wide).scaled(self.scale))
 
     def predict(
         self,
@@ -150,7 +152,7 @@ class FacePredictor(Predictor):
             faces.extend(self.find(pixels))
             return self._enlarge_with(pixels, faces, progress)
 
-        result = upscale_picture(picture, enlarge, self.scale)
+        result = replace(upscale_picture(picture, enlarge, self.scale), tag=self.tag)
         if self.watch:
             self._seen = picture, result, faces
         return result

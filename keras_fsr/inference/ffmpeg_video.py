@@ -44,14 +44,15 @@ def has_ffmpeg() -> bool:
 class FFmpegVideo:
     """A video file to read, and how to write one like it.
 
-    rate: frames a second, exact. count: about how many frames there are; None for unknown.
+    rate: frames a second, exact. count: about how many frames there are; None for unknown. tag: what made the one that
+    is written, for its comment to say.
 
     Raises:
         ImageError: the file cannot be opened, or holds no video.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, tag: str = ""):
+        self.path, self.tag = path, tag
         told = self._probe()
         streams = told.get("streams", [])
         pictures = [s for s in streams if s.get("codec_type") == "video" and not _is_cover(s)]
@@ -152,7 +153,8 @@ class FFmpegVideo:
         command += ["-i", _url(self.path), "-map", "0:v:0"]
         if sound:
             command += ["-map", "1:a", *sound]
-        command += ["-map_metadata", "1", "-vf", TO_BT709, *TAGS, *codec]
+        command += ["-map_metadata", "1", *(["-metadata", f"comment={self.tag}"] if self.tag else [])]
+        command += ["-vf", TO_BT709, *TAGS, *codec]
         if temporary.suffix.lower() in (".mp4", ".m4v", ".mov"):
             command += ["-movflags", "+faststart"]
         return [*command, _url(temporary)]

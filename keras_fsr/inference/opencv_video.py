@@ -21,14 +21,15 @@ CODECS = {".webm": "VP80"}  # others: MPEG-4 part 2, which every build of OpenCV
 class OpenCVVideo:
     """A video file to read, and how to write one like it.
 
-    rate: frames a second. count: about how many frames there are; None for unknown.
+    rate: frames a second. count: about how many frames there are; None for unknown. tag: what made the one that is
+    written, which OpenCV cannot say in the file.
 
     Raises:
         ImageError: the file cannot be opened as a video.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, tag: str = ""):
+        self.path, self.tag = path, tag
         capture = self._open()
         rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
         capture.release()
@@ -106,6 +107,8 @@ class OpenCVVideo:
             writer.release()
         self._check_written(temporary, out, written)
         notes.append(f"{out}: was written without sound, if there was any; install ffmpeg to keep it")
+        if self.tag:
+            notes.append(f"{out}: does not say in its metadata that it is AI-enhanced; install ffmpeg for that")
 
     @staticmethod
     def _check_written(temporary: Path, out: Path, written: int) -> None:

@@ -14,6 +14,7 @@ class Picture:
     pixels: (H, W, 3) RGB, uint8 in [0, 255] or uint16 in [0, 65535]; three equal channels where `gray`.
     alpha: (H, W) of the same dtype, not multiplied into the pixels; None where the file has no alpha channel.
     exif: an EXIF block, its orientation 1. icc: a colour profile.
+    tag: what made it, for its file to say; "" says nothing.
     """
 
     pixels: np.ndarray
@@ -21,6 +22,7 @@ class Picture:
     gray: bool = False
     exif: bytes | None = None
     icc: bytes | None = None
+    tag: str = ""
 
     @property
     def height(self) -> int:

@@ -4,12 +4,13 @@ import copy
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from keras_fsr import pretrained
+from keras_fsr import __version__, pretrained
 from keras_fsr.errors import ImageError
 from keras_fsr.inference import tiles
 from keras_fsr.inference.engines import Engine, load_engine
@@ -46,6 +47,7 @@ class Predictor:
         strength: from 0 to 1, draws a perceptual model towards the fidelity model that it was tuned from: 0 is the
             fidelity model, 1 the perceptual one. None takes the model as it is.
         fidelity: that fidelity model, by name or file; not needed with a shipped perceptual model.
+        tag: write into files that they are AI-enhanced, and by which model (`write_image`).
 
     Raises:
         FSRError: a strength that is not from 0 to 1, or a fidelity model without one.
@@ -66,6 +68,7 @@ class Predictor:
         max_pixels: int = MAX_PIXELS,
         strength: float | None = None,
         fidelity: str | Path | None = None,
+        tag: bool = True,
     ):
         if strength is None and fidelity is None:
             self.engine = load_engine(pretrained.find(model), threads)
@@ -77,6 +80,8 @@ class Predictor:
         self.ensemble = ensemble
         self.network = SelfEnsemble(self.engine) if ensemble else self.engine
         self.max_pixels = max_pixels
+        self.label = label_of(model, strength, fidelity, ensemble, pretrained.digest(pretrained.find(model)))
+        self.tag = f"keras_fsr {__version__}: AI-enhanced, {self.scale} times, by {self.label}" if tag else ""
         self._one_large = nullcontext()
 
     @property
@@ -150,7 +155,8 @@ class Predictor:
         return picture
 
     def _enlarge_picture(self, picture: Picture, progress: Progress | None) -> Picture:
-        return upscale_picture(picture, lambda pixels: self._enlarge(pixels, progress), self.scale)
+        enlarged = upscale_picture(picture, lambda pixels: self._enlarge(pixels, progress), self.scale)
+        return replace(enlarged, tag=self.tag)
 
     def _predict_folder(self, folder: Path, out: str | Path | None, progress: Progress | None) -> FolderReport:
         if out is None:
@@ -172,6 +178,15 @@ class Predictor:
     def _copies(self) -> "Pool | SelfEnsemble":
         """The network in copies with fewer threads each, which are faster together than one with all threads."""
         return SelfEnsemble(self._pool) if self.ensemble else self._pool
+
+
+def label_of(
+    model: str | Path, strength: float | None, fidelity: str | Path | None, ensemble: bool, sha256: str
+) -> str:
+    """What tells results of different pixels apart, e.g. "face_x4_gan@0.5:0123456789ab"."""
+    mixed = "" if strength is None else f"@{strength:g}"
+    other = "" if fidelity is None else f"+{Path(fidelity).name}"
+    return f"{Path(model).name}{mixed}{other}{'+ensemble' if ensemble else ''}:{sha256[:12]}"
 
 
 class SelfEnsemble:

@@ -61,7 +61,8 @@ def upscale_video(path: str | Path, out: str | Path, predictor, progress: Progre
     """
     path, out = Path(path), Path(out)
     _check_files(path, out)
-    video = FFmpegVideo(path) if has_ffmpeg() else OpenCVVideo(path)
+    tag = getattr(predictor, "tag", "")
+    video = FFmpegVideo(path, tag) if has_ffmpeg() else OpenCVVideo(path, tag)
     notes: list[str] = []
     bar = _Bar(progress, video.count)
     with whole_file(out) as temporary, video.writing(temporary, out, notes) as write:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, PngImagePlugin
 
 from keras_fsr.data.folders import FORMATS
 from keras_fsr.errors import ImageError, OutputError
@@ -48,8 +48,9 @@ def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
 
     PNG and TIFF keep 16 bits, the others get them rounded to 8. All but BMP keep EXIF and the colour profile.
     WebP is lossless; quality (1 to 100) is JPEG's, whose colours are not subsampled. An opaque alpha channel
-    is left out of JPEG and BMP. Gray with alpha becomes RGBA in 16 bits. Raises ImageError as check_output
-    does, and OutputError where the file cannot be written.
+    is left out of JPEG and BMP. Gray with alpha becomes RGBA in 16 bits. The picture's tag is added to EXIF's
+    Software, and in PNG of 8 bits is a text of that name, too. Raises ImageError as check_output does, and
+    OutputError where the file cannot be written.
     """
     path = Path(path)
     check_output(path, picture.width, picture.height, picture.transparent)
@@ -57,13 +58,25 @@ def write_image(path: str | Path, picture: Picture, quality: int = 95) -> None:
     try:
         with whole_file(path) as temporary, open(temporary, "x+b") as file:
             if name == "TIFF":
-                file.write(png_tiff.encode_tiff(_channels(picture, name), picture.exif, picture.icc))
+                file.write(png_tiff.encode_tiff(_channels(picture, name), _exif(picture), picture.icc))
             elif name == "PNG" and picture.max_value > 255:
-                file.write(png_tiff.encode_png_16bit(_channels(picture, name), picture.exif, picture.icc))
+                file.write(png_tiff.encode_png_16bit(_channels(picture, name), _exif(picture), picture.icc))
             else:
                 _save_8bit(file, picture.to_8bit(), name, quality)
     except (ValueError, MemoryError) as error:  # of the encoders
         raise OutputError(f"{path}: cannot be encoded ({error or 'not enough memory'}); write .png") from error
+
+
+def _exif(picture: Picture) -> bytes | None:
+    """The EXIF block to write: the picture's with its tag, after the software that the block had."""
+    if not picture.tag:
+        return picture.exif
+    exif = Image.Exif()
+    if picture.exif:
+        exif.load(picture.exif)
+    before = exif.get(ExifTags.Base.Software)
+    exif[ExifTags.Base.Software] = f"{before}; {picture.tag}" if before else picture.tag
+    return exif.tobytes()
 
 
 def _channels(picture: Picture, name: str) -> np.ndarray:
@@ -83,8 +96,12 @@ def _save_8bit(file: BinaryIO, picture: Picture, name: str, quality: int) -> Non
         # A fifth of the time of zlib's own strategy, for photos that are two percent larger.
         "PNG": {"compress_type": zlib.Z_RLE},
     }.get(name, {})
-    if picture.exif is not None:
-        options["exif"] = picture.exif
+    exif = _exif(picture)
+    if exif is not None:
+        options["exif"] = exif
+    if picture.tag and name == "PNG":
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("Software", picture.tag)
     if picture.icc is not None:
         options["icc_profile"] = picture.icc
     levels = _channels(picture, name)

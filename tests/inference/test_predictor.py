@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import keras_fsr
+from keras_fsr import pretrained
 from keras_fsr.errors import DataError, ImageError, ModelError
-from keras_fsr.inference.predictor import Predictor, SelfEnsemble
+from keras_fsr.inference.images import Picture, write_image
+from keras_fsr.inference.predictor import Predictor, SelfEnsemble, label_of
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,38 @@ def test_a_file_goes_to_a_file_with_its_metadata(predictor, portrait, tmp_path):
     with Image.open(out) as image:
         assert image.size == (128, 96)
         assert image.getexif()[0x0110] == "camera"
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tiff", "deep.png"])
+@pytest.mark.parametrize("camera", ["", "Camera 7"])
+def test_files_say_that_they_are_enhanced_and_by_what(predictor, portrait, tmp_path, name, camera):
+    pixels, exif = portrait[:8, :8], Image.Exif()
+    if camera:
+        exif[0x0131] = camera
+    if name == "deep.png":
+        write_image(tmp_path / "in.png", Picture(pixels.astype(np.uint16) * 257, exif=exif.tobytes()))
+    else:
+        Image.fromarray(pixels).save(tmp_path / "in.png", exif=exif)
+    sha256 = pretrained.card("face_x4").sha256["face_x4.tflite"][:12]
+    said = f"keras_fsr {keras_fsr.__version__}: AI-enhanced, 4 times, by face_x4:{sha256}"
+    with Image.open(predictor.predict(tmp_path / "in.png", tmp_path / name)) as result:
+        assert result.getexif()[0x0131] == (f"{camera}; {said}" if camera else said)
+        if name == "a.png":
+            assert result.info["Software"] == said
+    bare = Predictor("face_x4", tag=False).predict(tmp_path / "in.png", tmp_path / f"bare_{name}")
+    assert b"AI-enhanced" not in bare.read_bytes()
+    with Image.open(bare) as result:
+        assert result.getexif().get(0x0131, "") == camera
+
+
+def test_label_tells_models_apart():
+    given = [("face_x4_gan", None, None, False), ("face_x4_gan", 0.5, None, False)]
+    given += [("/a/m.tflite", 0.25, "/b/f.tflite", True)]
+    assert [label_of(*arguments, "0123456789abcdef") for arguments in given] == [
+        "face_x4_gan:0123456789ab",
+        "face_x4_gan@0.5:0123456789ab",
+        "m.tflite@0.25+f.tflite+ensemble:0123456789ab",
+    ]
 
 
 def test_a_file_without_output_gives_the_array(predictor, portrait, tmp_path):

@@ -461,3 +461,21 @@ def test_a_playlist_under_another_name_fetches_nothing(tmp_path):
     playlist.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
     with pytest.raises(ImageError, match=r"list\.mp4: is damaged or not a video"):
         upscale_video(playlist, tmp_path / "out.mp4", Enlarge())
+
+
+class Tagged(Enlarge):
+    tag = "made by = a test; 100%"
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.webm", "out.mov"])
+@needs_ffmpeg
+def test_a_video_says_that_it_is_enhanced(clip, tmp_path, name):
+    assert upscale_video(clip(), tmp_path / name, Tagged()) == []
+    command = ["ffprobe", "-v", "error", "-show_format", "-of", "json", str(tmp_path / name)]
+    tags = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["format"]["tags"]
+    assert {key.lower(): value for key, value in tags.items()}["comment"] == Tagged.tag
+
+
+def test_without_ffmpeg_a_note_says_that_the_video_does_not_say_it(without_ffmpeg, clip, tmp_path):
+    notes = upscale_video(clip(), tmp_path / "out.mp4", Tagged())
+    assert "does not say in its metadata that it is AI-enhanced" in notes[1]
