@@ -44,8 +44,8 @@ def has_ffmpeg() -> bool:
 class FFmpegVideo:
     """A video file to read, and how to write one like it.
 
-    rate: frames a second, exact. count: about how many frames there are; None for unknown. tag: what made the one that
-    is written, for its comment to say.
+    rate: frames a second, exact. count: about how many frames there are; None for unknown. tag: what made the one
+    that is written, for its comment to say.
 
     Raises:
         ImageError: the file cannot be opened, or holds no video.
