@@ -36,3 +36,7 @@ class ModelError(FSRError):
 
 class TrainingError(FSRError):
     """A training cannot start, resume or go on."""
+
+
+class DivergenceError(TrainingError):
+    """A training has lost its way: a loss is not finite, or the generator has become much worse."""

@@ -29,6 +29,12 @@ def add(commands) -> None:
         default="auto",
         help="train on all GPUs of this machine, or with the workers that TF_CONFIG names (auto: what there is)",
     )
+    parser.add_argument(
+        "--on-divergence",
+        choices=("stop", "rollback"),
+        default="stop",
+        help="when a loss is not finite or the GAN explodes: stop, or go on from the last epoch at half the rate",
+    )
     add_weights(parser)
     parser.add_argument(
         "--set",
@@ -64,10 +70,18 @@ def run(arguments) -> None:
             raise FSRError(f"{recipe.name}: makes its own LR images; leave out --lr-data")
         if workers.count > 1:
             raise FSRError(f"{recipe.name}: trains in one process; leave out --strategy and TF_CONFIG")
+        if arguments.on_divergence == "rollback":
+            raise FSRError(f"{recipe.name}: cannot roll back; leave out --on-divergence")
         print(train_degradation(recipe, arguments.data, arguments.out, arguments.resume))
         return
     path = train(
-        recipe, arguments.data, arguments.out, lr=arguments.lr_data, resume=arguments.resume, workers=workers
+        recipe,
+        arguments.data,
+        arguments.out,
+        lr=arguments.lr_data,
+        resume=arguments.resume,
+        workers=workers,
+        on_divergence=arguments.on_divergence,
     )
     if workers.chief:
         print(path)

@@ -12,7 +12,7 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from keras_fsr.errors import OutputError
+from keras_fsr.errors import DivergenceError, OutputError
 from keras_fsr.files import whole_file
 
 FIXED = {"epoch", "step", "seconds", "learning_rate"}  # columns of the log beside what Keras reports
@@ -152,6 +152,27 @@ class KeepBest(keras.callbacks.Callback):
         kept = {newest} | {self.path(number) for number in self.best_epochs()}
         for old in set(self.folder.glob("epoch_*.keras")) - kept:
             old.unlink()
+
+
+class Watch(keras.callbacks.Callback):
+    """Stops a training whose generator has become much worse; before the callbacks that keep what there is.
+
+    Raises:
+        DivergenceError: PSNR-Y of the validation images is not finite, or has fallen by `drop` dB from its best.
+    """
+
+    def __init__(self, log: EpochLog, drop: float = 6.0):
+        super().__init__()
+        self.log = log
+        self.drop = drop
+
+    def on_epoch_end(self, epoch, logs=None):
+        known = [row["val_psnr_y"] for row in self.log.rows if "val_psnr_y" in row]
+        if known and not known[-1] >= max(known) - self.drop:
+            raise DivergenceError(
+                f"epoch {epoch + 1}: PSNR-Y of the validation images is {known[-1]:.2f} dB after {max(known):.2f}; "
+                "lower the learning rate, or the weight of the adversarial loss"
+            )
 
 
 class SaveState(keras.callbacks.Callback):

@@ -9,6 +9,7 @@ RUN/NAME.keras      the best epoch's generator, written at the end
 import json
 import platform
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from keras_fsr.data.patches import Augmentation, Flatness, Patches
 from keras_fsr.data.validation import smallest_pairs, whole_images
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.second_order import Degrader
-from keras_fsr.errors import RecipeError, TrainingError, first_line
+from keras_fsr.errors import DivergenceError, RecipeError, TrainingError, first_line
 from keras_fsr.files import make_folder, whole_file
 from keras_fsr.training import callbacks
 from keras_fsr.training.building import build_trainer
@@ -32,6 +33,8 @@ from keras_fsr.training.distribute import ALONE, LOST, Cluster, MeanOfWorkers, W
 from keras_fsr.training.recipes import Recipe, TransferRecipe, save_recipe
 from keras_fsr.training.trainer import Trainer
 
+STOP, ROLLBACK = "stop", "rollback"
+ROLLBACKS = 3  # of a run; who diverges more often than that at ever smaller rates has another fault
 PREVIEWS = 4  # validation images in the preview grid
 MIN_VALIDATION_SIDE = 4  # LR pixels; PSNR cuts a border of one from each side
 
@@ -43,6 +46,7 @@ def train(
     lr: Path | str | None = None,
     resume: bool = False,
     workers: Workers = ALONE,
+    on_divergence: str = STOP,
 ) -> Path:
     """Trains by a recipe and returns the path of the best generator, a `.keras` file.
 
@@ -52,11 +56,16 @@ def train(
         lr: folder of LR images of the same names, or None to reduce the HR images.
         resume: go on from the last saved epoch of `out`.
         workers: processes that train together; all of them read `data`, the first alone needs and writes `out`.
+        on_divergence: "stop", or "rollback": go on from the last saved epoch at half the learning rates, which the
+            folder's recipe then has; three times at most, and only in one process.
 
     Raises:
         DataError, RecipeError, TrainingError: bad images, recipe, or a run that cannot start or go on.
+        DivergenceError: the training has lost its way, and is not to be rolled back, or not again.
     """
     out = Path(out)
+    if on_divergence == ROLLBACK and workers.count > 1:
+        raise TrainingError(f"{recipe.name}: several workers cannot roll back; leave out --on-divergence")
     if workers.chief:
         check_folder(out, resume)
     if recipe.data.batch_size % workers.count:
@@ -72,34 +81,52 @@ def train(
     degrade = make_degrader(recipe)
     validation = whole_images(val_pairs, recipe.scale, degrade)
     previews = [load_pair(pair, recipe.scale, degrade, i) for i, pair in enumerate(val_pairs[:PREVIEWS])]
-    trainer = build_trainer(recipe)
     preview = callbacks.Preview(previews, out / "preview")
-    if workers.count == 1:
-        return fit(recipe, trainer, patches, validation, preview, out, resume, len(train_pairs))
-    try:
-        return fit_together(recipe, trainer, patches, validation, preview, out, resume, train_pairs, workers)
-    except LOST as error:
-        raise TrainingError(
-            f"{out}: another worker was lost after step {trainer.step} ({first_line(error)}); "
-            "start all workers again, with --resume"
-        ) from None
+    rollbacks = ROLLBACKS if on_divergence == ROLLBACK else 0
+    while True:
+        trainer = build_trainer(recipe)
+        if workers.count > 1:
+            return fit_together(recipe, trainer, patches, validation, preview, out, resume, train_pairs, workers)
+        try:
+            return fit(recipe, trainer, patches, validation, preview, out, resume, len(train_pairs))
+        except DivergenceError as error:
+            if not rollbacks or not any((out / "state").iterdir()):
+                raise
+            print(f"{error}. Going on from the last saved epoch at half the learning rate.", file=sys.stderr)
+            recipe, resume, rollbacks = calmer(recipe), True, rollbacks - 1
+
+
+def calmer(recipe: Recipe) -> Recipe:
+    """The recipe at half its learning rates."""
+    training = replace(recipe.training, learning_rate=recipe.training.learning_rate / 2)
+    adversarial = recipe.adversarial and replace(
+        recipe.adversarial, learning_rate=recipe.adversarial.learning_rate / 2
+    )
+    return replace(recipe, training=training, adversarial=adversarial)
 
 
 def fit_together(recipe, trainer, patches, validation, preview, out, resume, pairs, workers: Cluster) -> Path:
     """`fit` with other processes: all take the chief's state, and the chief alone reads and writes the folder."""
     names = ", ".join(pair.hr.name for pair in pairs)
-    workers.agree({"recipe": repr(replace(recipe, budget={})), "data folder": names, "precision": trainer.precision})
-    trainer.join(workers)
-    if not workers.chief:
-        workers.share_state(variables_of(trainer))
-        trainer.fit(
-            patches, validation_data=validation, callbacks=[MeanOfWorkers(workers)], **schedule(recipe, trainer)
+    try:
+        workers.agree(
+            {"recipe": repr(replace(recipe, budget={})), "data folder": names, "precision": trainer.precision}
         )
+        trainer.join(workers)
+        if workers.chief:
+            path = fit(recipe, trainer, patches, validation, preview, out, resume, len(pairs), workers)
+        else:
+            path = out / f"{recipe.name}.keras"
+            workers.share_state(variables_of(trainer))
+            callback = MeanOfWorkers(workers)
+            trainer.fit(patches, validation_data=validation, callbacks=[callback], **schedule(recipe, trainer))
         workers.wait()
-        return out / f"{recipe.name}.keras"
-    path = fit(recipe, trainer, patches, validation, preview, out, resume, len(pairs), workers)
-    workers.wait()
-    return path
+        return path
+    except LOST as error:
+        raise TrainingError(
+            f"{out}: another worker was lost after step {trainer.step} ({first_line(error)}); "
+            "start all workers again, with --resume"
+        ) from None
 
 
 def fit(
@@ -136,12 +163,12 @@ def fit(
     log.load(epoch)
     best = callbacks.KeepBest(log, out / "best", recipe.training.monitor, recipe.training.keep_best)
     bar = callbacks.Bar(recipe.training.steps)
-    curves = callbacks.Curves(log, out / "curves.png")
+    curves, watch = callbacks.Curves(log, out / "curves.png"), callbacks.Watch(log)
     try:
         trainer.fit(
             patches,
             validation_data=validation,
-            callbacks=[*together, bar, log, curves, preview, best, callbacks.SaveState(manager)],
+            callbacks=[*together, bar, log, curves, watch, preview, best, callbacks.SaveState(manager)],
             **schedule(recipe, trainer),
         )
     finally:

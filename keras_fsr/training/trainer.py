@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_fsr.data.patches import Patches
-from keras_fsr.errors import TrainingError
+from keras_fsr.errors import DivergenceError, TrainingError
 from keras_fsr.layers import advance_spectral_norms
 from keras_fsr.losses.adversarial import AdversarialLoss
 from keras_fsr.losses.perceptual import Perceptual
@@ -166,7 +166,7 @@ class Trainer(keras.Model):
                 raise
             step = self.step
             batch = f" on {', '.join(patches.files(step))}" if patches is not None else ""
-            raise TrainingError(
+            raise DivergenceError(
                 f"{message} at step {step}{batch}; check these images, or lower the learning rate"
             ) from None
 
