@@ -21,6 +21,7 @@ from keras_fsr.errors import DataError, FSRError
 from keras_fsr.files import whole_file
 
 DIGITS = 4
+BASELINE = "bicubic"  # what a group's figures are to be compared with
 
 
 def main() -> int:
@@ -72,7 +73,10 @@ def filled(card: pretrained.Card, summaries: Sequence[Mapping[str, Any]]) -> pre
         figures[label] = plain(summary)
         for column, groups in summary["subgroups"].items():
             for group, part in groups.items():
-                subgroups[f"{label}, {column} {group}"] = {card.name: plain(part)[card.name]}
+                models = plain(part)
+                subgroups[f"{label}, {column} {group}"] = {
+                    name: models[name] for name in (card.name, BASELINE) if name in models
+                }
     label = next(iter(figures))
     figures["headline"] = headline(label, figures[label][card.name])
     return dataclasses.replace(card, figures=figures, subgroups=subgroups)

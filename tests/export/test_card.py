@@ -51,7 +51,7 @@ def summary_of(folder: str = "test/256", lr_folder: str = "", shift: float = 0.0
         "psnr_y": figure(28.3, difference={"mean": -3.0, "low": -4.0, "high": -2.0}),
         "ssim_y": figure(0.81, None),
     }
-    group = {name: {"psnr_y": figure(30.0 + shift)} for name in ("mine", "bicubic")}
+    group = {name: {"psnr_y": figure(30.0 + shift)} for name in ("mine", "other", "bicubic")}
     return {
         "data": {"folder": folder, "lr_folder": lr_folder},
         "images": 73,
@@ -78,11 +78,12 @@ def test_figures_are_rounded_and_have_their_intervals(card):
     }
 
 
-def test_groups_are_of_the_model_alone(card):
+def test_groups_are_of_the_model_and_of_bicubic(card):
     subgroups = card.filled(CARD, [summary_of()]).subgroups
     assert subgroups == {
         f"test/256, source {name}": {
-            "mine": {"images": images, "psnr_y": 30.0, "psnr_y_95": [29.8765, 30.1235]},
+            model: {"images": images, "psnr_y": 30.0, "psnr_y_95": [29.8765, 30.1235]}
+            for model in ("mine", "bicubic")
         }
         for name, images in (("drawn", 25), ("real", 1))
     }
