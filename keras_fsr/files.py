@@ -1,6 +1,7 @@
 """Files and folders that are written: whole or not at all, and one clear line where that fails."""
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,6 +11,8 @@ from keras_fsr.errors import OutputError
 
 WEIGHTS_VARIABLE = "KERAS_FSR_WEIGHTS"
 """Environment variable that names the folder of weights which are not the project's to ship."""
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
 
 
 @contextmanager
@@ -31,6 +34,19 @@ def whole_file(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def sweep(folder: Path | str, until: float) -> None:
+    """Removes unfinished files that processes which were killed have left below a folder.
+
+    Args:
+        until: seconds since the epoch; what was written to later may be somebody's work.
+    """
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names if _TEMPORARY.fullmatch(name)):
+            with suppress(OSError):
+                if path.stat().st_mtime < until:
+                    path.unlink()
 
 
 def make_folder(folder: Path | str) -> Path:

@@ -1,9 +1,11 @@
 """Writing whole files or none."""
 
+import os
+
 import pytest
 
 from keras_fsr.errors import OutputError
-from keras_fsr.files import make_folder, whole_file
+from keras_fsr.files import make_folder, sweep, whole_file
 
 
 def test_a_whole_file_takes_its_place(tmp_path):
@@ -41,3 +43,16 @@ def test_refusals_of_the_system_name_the_file_in_one_line(tmp_path):
 def test_folders_are_made_with_those_above(tmp_path):
     assert make_folder(tmp_path / "a" / "b").is_dir()
     assert make_folder(tmp_path / "a" / "b").is_dir()
+
+
+def test_leftovers_of_the_killed_are_swept_and_nothing_else(tmp_path):
+    left = [f".{'0a' * 16}.png", f"sub/.{'f' * 32}", f"sub/.{'1' * 32}.keras"]
+    others = ["a.png", f"{'0' * 32}.png", f".{'0' * 31}.png", f".{'g' * 32}.png", f"sub/.{'2' * 32}.png"]
+    (tmp_path / "sub").mkdir()
+    for name in [*left, *others]:
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (1000, 1000))
+    os.utime(tmp_path / others[-1], (3000, 3000))  # written to since
+    sweep(tmp_path, 2000)
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == set(others)

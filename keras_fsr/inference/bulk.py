@@ -6,17 +6,17 @@ a chunk that takes its workers with it is taken apart until the image at fault i
 """
 
 import os
-import re
+import time
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keras_fsr import pretrained
 from keras_fsr.errors import FSRError, first_line
-from keras_fsr.files import make_folder
+from keras_fsr.files import make_folder, sweep
 from keras_fsr.inference import bulk_manifest
 from keras_fsr.inference.bulk_sources import SHARD, Chunk, Item, Source
 from keras_fsr.inference.bulk_worker import Row, Settings, failed, upscale_chunk
@@ -25,7 +25,6 @@ from keras_fsr.machine import available_cores
 
 PER_WORKER = 3  # chunks that each worker has or waits for, so that it never waits itself
 PATIENCE = 60  # seconds for the first worker of a cluster to appear
-_TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")  # what `whole_file` leaves behind where a process is killed
 
 
 @dataclass
@@ -87,7 +86,7 @@ def upscale_bulk(
             done = shards if chunk.kind == SHARD else report.written + report.failed
             progress(report.skipped + done, source.total)
     bulk_manifest.settle(path, lambda number, row: number < first and _is_of(row, redone))
-    _sweep(out)
+    sweep(out, time.time())
     return report
 
 
@@ -232,11 +231,3 @@ def _is_of(row: Row, shards: set[str]) -> bool:
     if row.output.partition("/")[0] in shards or row.input in shards:
         return True
     return bool(row.error) and any(str(parent) in shards for parent in Path(row.input).parents)
-
-
-def _sweep(out: Path) -> None:
-    """Removes the unfinished files of workers that were killed."""
-    for folder, _, names in os.walk(out):
-        for name in filter(_TEMPORARY.fullmatch, names):
-            with suppress(OSError):
-                Path(folder, name).unlink()

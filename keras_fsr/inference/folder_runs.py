@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 
 from keras_fsr.data.folders import FORMATS
 from keras_fsr.errors import DataError, FSRError, ImageError, OutputError
-from keras_fsr.files import make_folder
+from keras_fsr.files import make_folder, sweep
 from keras_fsr.inference.parallel import ahead
 from keras_fsr.inference.video import VIDEOS, Progress, is_video, upscale_video
 
@@ -86,7 +87,7 @@ def upscale_folder(
     folder, out = Path(folder), Path(out)
     if out.resolve() == folder.resolve():
         raise ImageError(f"{out}: is the input folder itself; choose another output")
-    report = FolderReport()
+    report, began = FolderReport(), time.time()
     files = _find(folder, make_folder(out).resolve(), report)
     targets = {path: out / path.relative_to(folder) for path in files}
     # On a disk that takes A.png for a.png, or through links, one name may be another file.
@@ -114,6 +115,7 @@ def upscale_folder(
     for group, at_once in zip(_apart(targets), (workers, 1), strict=True):
         for found in ahead(enlarge, group, at_once):
             report.add(found)
+    sweep(out, began)
     return report
 
 

@@ -10,6 +10,7 @@ import json
 import platform
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from keras_fsr.data.validation import smallest_pairs, whole_images
 from keras_fsr.degradations import presets
 from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DivergenceError, RecipeError, TrainingError, first_line
-from keras_fsr.files import make_folder, whole_file
+from keras_fsr.files import make_folder, sweep, whole_file
 from keras_fsr.training import callbacks
 from keras_fsr.training.building import build_trainer
 from keras_fsr.training.degradation import DegradationTrainer
@@ -141,7 +142,7 @@ def fit(
     workers: Workers = ALONE,
 ) -> Path:
     """The run itself, from the folder's last saved epoch to the recipe's last step; returns the best file."""
-    make_folder(out)
+    sweep(make_folder(out), time.time())
     if not resume:
         save_recipe(recipe, out / "recipe.yaml")  # first, so that whatever follows can be resumed
     for name in ("preview", "best", "state"):

@@ -181,7 +181,7 @@ def test_a_card_is_filled_from_a_report(run, report, shipped_pair, tmp_path):
         assert figures["psnr_y_95"] == pytest.approx([psnr["low"], psnr["high"]], abs=1e-4)
     assert list(after.subgroups) == [f"{label}, source drawn", f"{label}, source real"]
     part = after.subgroups[f"{label}, source real"]
-    assert list(part) == ["face_x4_gan"]
+    assert list(part) == ["face_x4_gan", "bicubic"]
     assert part["face_x4_gan"]["images"] == 1
     assert "psnr_y_95" not in part["face_x4_gan"]
     assert (after.sha256, after.fidelity, after.limits) == (before.sha256, before.fidelity, before.limits)
