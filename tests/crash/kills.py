@@ -28,7 +28,7 @@ generator:
   name: rrdb
   options: {num_features: 8, growth_channels: 4, num_blocks: 1, hardware: true, anchor: true}
 data: {batch_size: 2, patch_size: 8}
-training: {steps: 40, steps_per_epoch: 2, warmup_steps: 2, decay_share: 0.5, keep_best: 2, precision: float32}
+training: {steps: 24, steps_per_epoch: 2, warmup_steps: 2, decay_share: 0.5, keep_best: 2, precision: float32}
 """
 
 
@@ -149,7 +149,7 @@ def bulk(place: Path, kills: int, draw: np.random.Generator, images: int = 60) -
 
 
 def train(place: Path, kills: int, draw: np.random.Generator) -> int:
-    """Kills a training of twenty epochs; the number of kills."""
+    """Kills a training of twelve epochs; the number of kills."""
     arguments = ["train", place / "tiny.yaml", "--data", place / "faces", "--out"]
     if not (place / "faces").exists():
         draw_faces(place / "faces", 6, 40)
