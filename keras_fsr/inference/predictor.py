@@ -27,6 +27,7 @@ from keras_fsr.inference.interpolation import load_interpolated
 from keras_fsr.inference.parallel import Pool
 
 Progress = Callable[[int, int], None]
+TILES_AT_ONCE, FILES_AT_ONCE = 2, 4  # by copies of the network; those of large tiles take half a gigabyte each
 LARGE = 1_000_000  # pixels; of larger images several threads enlarge one at a time
 MIN_SIDE = 4  # pixels; less holds nothing that could be enlarged
 
@@ -93,16 +94,16 @@ class Predictor:
     def workers(self) -> int:
         """How many threads keep a `shared` Predictor busy."""
         # With a single copy one of them still reads and writes while another waits for the network.
-        return max(self._pool.workers, 2)
+        return max(min(self.engine.threads, FILES_AT_ONCE), 2)
 
     def shared(self) -> "Predictor":
         """A Predictor that several threads may call; each call takes a copy of the network with fewer threads.
 
         Of images above a million pixels one is done at a time, for the sake of memory.
         """
-        network = self._copies
         shared = copy.copy(self)
-        shared.network, shared._one_large = network, threading.Lock()
+        shared.network = shared._copies = self._pooled(FILES_AT_ONCE)
+        shared._one_large = threading.Lock()
         return shared
 
     def predict(
@@ -167,17 +168,17 @@ class Predictor:
         if tiles.count_tiles(*pixels.shape[:2], self.tile, self.overlap) == 1:
             return tiles.upscale(pixels, self.network, self.scale, self.tile, self.overlap, progress)
         return tiles.upscale(
-            pixels, self._copies, self.scale, self.tile, self.overlap, progress, workers=self._pool.workers
+            pixels, self._copies, self.scale, self.tile, self.overlap, progress, workers=TILES_AT_ONCE
         )
 
     @cached_property
-    def _pool(self) -> Pool:
-        return Pool(self.engine.copies())
-
-    @cached_property
     def _copies(self) -> "Pool | SelfEnsemble":
-        """The network in copies with fewer threads each, which are faster together than one with all threads."""
-        return SelfEnsemble(self._pool) if self.ensemble else self._pool
+        """The network in two copies, which are faster together than one with all threads."""
+        return self._pooled(TILES_AT_ONCE)
+
+    def _pooled(self, most: int) -> "Pool | SelfEnsemble":
+        pool = Pool(self.engine.copies(most))
+        return SelfEnsemble(pool) if self.ensemble else pool
 
 
 def label_of(
