@@ -1,7 +1,7 @@
 """Prints docs/results/identity.md: how far each shipped model moves faces from who they were, by groups.
 
-    keras-fsr evaluate --models NAMES,bicubic --data FACES --metrics identity --manifest FILE --by COLUMN --report REPORT
-    python export/identity.py COLUMN REPORT [REPORT ...] > docs/results/identity.md
+keras-fsr evaluate --models NAMES,bicubic --data FACES --metrics identity --manifest FILE --by COLUMN --report R
+python export/identity.py COLUMN R [R ...] > docs/results/identity.md
 """
 
 import json
@@ -15,12 +15,12 @@ BASELINE = "bicubic"
 HEAD = """\
 # Identity by groups
 
-Distance of dlib's face descriptor from that of the original; below 0.6 counts as one person. In brackets the mean of the
-worst 5 %, of at least one face. **Bold**: further than bicubic interpolation of the same faces. Made by
+Distance of dlib's face descriptor from that of the original; below 0.6 counts as one person. In brackets the mean of
+the worst 5 %, of at least one face. **Bold**: further than bicubic interpolation of the same faces. Made by
 `python export/identity.py` from reports of `keras-fsr evaluate`; your own groups: `--manifest FILE --by COLUMN`.
 
-The groups are what is known of the test faces: generated portraits carry the sex that was asked for, official portraits
-of the US Congress nothing but their source. They do not stand for all faces, and a descriptor has its own weaknesses with
+The groups are what is known of the test faces: generated portraits carry the sex that was asked for, official ones of
+the US Congress nothing but their source. They do not stand for all faces, and a descriptor has its weaknesses with
 groups that it saw little of.
 """
 

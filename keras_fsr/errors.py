@@ -8,6 +8,11 @@ and exits with code 2; anything else that escapes is a bug.
 class FSRError(Exception):
     """Base of every deliberate error of the package."""
 
+    def __str__(self) -> str:
+        """One line, whatever file names and other libraries' words are in it."""
+        text = " ".join(super().__str__().splitlines())
+        return "".join(letter if letter.isprintable() else "?" for letter in text)
+
 
 def first_line(error: Exception) -> str:
     """What another library's error says, cut to one line; its kind where it says nothing."""

@@ -49,6 +49,11 @@ def sweep(folder: Path | str, until: float) -> None:
                     path.unlink()
 
 
+def real(path: Path | str) -> Path:
+    """Where a path leads, as `Path.resolve`, which raises on a loop of links; here that leads to itself."""
+    return Path(os.path.realpath(path))
+
+
 def make_folder(folder: Path | str) -> Path:
     """Makes a folder and those above it, unless they are there.
 

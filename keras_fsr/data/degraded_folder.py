@@ -14,7 +14,7 @@ from keras_fsr.data.loading import cut_to_multiple, decode
 from keras_fsr.degradations.classical import Chain
 from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DataError, OutputError
-from keras_fsr.files import make_folder, whole_file
+from keras_fsr.files import make_folder, real, whole_file
 
 RECORDS = "degradations.jsonl"
 
@@ -90,15 +90,15 @@ def read_records(path: Path) -> Iterator[tuple[dict, Chain]]:
             if Path(record["lr"]).suffix != ".png":
                 raise ValueError(f"{record['lr']!r} is no .png file")
             yield record, Chain.from_json(record["steps"])
-        except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
-            raise DataError(f"{path}, line {number}: is no record of a degradation ({error})") from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DataError) as error:
+            raise DataError(f"{path}, line {number}: is no record of a degradation ({error}); remove it") from None
 
 
 def run(
     folder: Path, out: Path, jobs: list[tuple[dict, Chain]], progress: Callable[[int, int], None] | None
 ) -> DegradedFolder:
     """Degrades files of a folder by a chain each, and writes what was done."""
-    if out.resolve().is_relative_to(folder.resolve()):
+    if real(out).is_relative_to(real(folder)):
         raise OutputError(f"{out}: is in the folder of the originals, whose images it would join; give another")
     targets = set()
     for record, _ in jobs:

@@ -7,13 +7,15 @@ names, up to the `x4` with which DIV2K ends its LR names. Only headers are read 
 import csv
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from keras_fsr.errors import DataError
+from keras_fsr.errors import DataError, first_line
+from keras_fsr.files import real
 
 FORMATS = {  # Pillow's names by extension
     ".png": "PNG",
@@ -112,13 +114,30 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: the file cannot be read as an image.
     """
+    with opened(path) as image:
+        # Pillow's size of a TIFF is that of the upright image; in search of EXIF data it decodes a whole PNG.
+        known = image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info)
+        exif = {} if known else image.getexif()
+        return image.size[::-1] if exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8) else image.size
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file of one of `FORMATS`, by its content; for some of Pillow's others it starts programs.
+
+    Raises:
+        DataError: the file cannot be opened, or whatever comes of the image where it is damaged.
+    """
     try:
-        with Image.open(path) as image:
-            # Pillow decodes a whole PNG in search of EXIF data, which few PNGs have.
-            exif = {} if image.format == "PNG" else image.getexif()
-            return image.size[::-1] if exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8) else image.size
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: is corrupt or not an image; replace or remove it") from error
+        with Image.open(path, formats=sorted(set(FORMATS.values()))) as image:
+            yield image
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # Pillow raises nearly anything on damaged files
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise DataError(
+            f"{path}: is damaged or cannot be read as an image ({reason}); replace or remove it"
+        ) from error
 
 
 def split_by_ratio(pairs: Sequence[Pair], validation: float, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
@@ -146,10 +165,10 @@ def split_by_manifest(pairs: Sequence[Pair], manifest: Path | str) -> dict[str, 
         reader = csv.DictReader(file)
         if not {"file", "split"} <= set(reader.fieldnames or ()):
             raise DataError(f"{manifest}: needs the columns 'file' and 'split'")
-        split_of = {(manifest.parent / row["file"]).resolve(): row["split"] for row in reader}
+        split_of = {real(manifest.parent / row["file"]): row["split"] for row in reader}
     splits: dict[str, list[Pair]] = {}
     for pair in pairs:
-        split = split_of.get(pair.hr.resolve())
+        split = split_of.get(real(pair.hr))
         if split is None:
             raise DataError(f"{pair.hr}: is not listed in {manifest}; add a row or remove the image")
         splits.setdefault(split, []).append(pair)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image, ImageOps
 
-from keras_fsr.data.folders import Pair, image_size
+from keras_fsr.data.folders import Pair, image_size, opened
 from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DataError
 
@@ -65,8 +65,5 @@ def shrink(hr: np.ndarray, factor: float) -> np.ndarray:
 
 def decode(path) -> np.ndarray:
     """(H, W, 3) uint8 RGB pixels of a file."""
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: is damaged ({error}); replace or remove it") from error
+    with opened(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_fsr.errors import DataError
+from keras_fsr.files import real
 
 FILE = "file"
 PERSON = "identity"  # a column of this name tells who is on the image
@@ -34,11 +35,11 @@ def read_manifest(path: Path | None, files: Sequence[Path], columns: Sequence[st
     for column in (FILE, *columns):
         if column not in known:
             raise DataError(f"{path}: has no column {column}; it has {', '.join(map(str, known)) or 'nothing'}")
-    by_path = {(path.parent / row[FILE]).resolve(): row for row in table if row[FILE]}
+    by_path = {real(path.parent / row[FILE]): row for row in table if row[FILE]}
     by_name = {row[FILE]: row for row in table}
     rows = {}
     for file in files:
-        rows[file] = by_path.get(file.resolve()) or by_name.get(file.name)
+        rows[file] = by_path.get(real(file)) or by_name.get(file.name)
         if rows[file] is None:
             raise DataError(f"{path}: has no row for {file}; add it, or leave --manifest out")
     wanted = dict.fromkeys((*columns, *([PERSON] if PERSON in known else [])))

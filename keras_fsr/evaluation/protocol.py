@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from keras_fsr.data.folders import opened
 from keras_fsr.errors import DataError, ModelError
 from keras_fsr.evaluation.measures import BASIC, Measure, Sample
 
@@ -64,14 +65,11 @@ def load_rgb(path: Path) -> np.ndarray:
     Raises:
         DataError: the file is missing, damaged, or not plain 8-bit RGB or gray.
     """
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode not in ("RGB", "L"):
-                raise DataError(f"{path}: colour mode {upright.mode}; convert it to plain 8-bit RGB to measure")
-            return np.asarray(upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
+    with opened(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode not in ("RGB", "L"):
+            raise DataError(f"{path}: colour mode {upright.mode}; convert it to plain 8-bit RGB to measure")
+        return np.asarray(upright.convert("RGB"))
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:

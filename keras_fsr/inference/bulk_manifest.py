@@ -15,6 +15,7 @@ from keras_fsr.files import whole_file
 from keras_fsr.inference.bulk_worker import Row
 
 NAMES = tuple(field.name for field in fields(Row))
+ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # file names may be bytes that are no UTF-8
 
 
 def read(path: Path) -> Iterator[Row]:
@@ -25,24 +26,29 @@ def read(path: Path) -> Iterator[Row]:
     """
     if not path.exists():
         return
-    with open(path, newline="", encoding="utf-8") as file:
-        records = csv.DictReader(file) if path.suffix == ".csv" else map(_parsed, file)
-        for record in records:
-            if record is None or None in record.values():
-                continue  # cut off
-            if set(record) != set(NAMES):
-                raise DataError(f"{path}: is not a manifest of keras-fsr bulk; move it away")
-            try:
-                yield Row(**{**record, "milliseconds": float(record["milliseconds"])})
-            except ValueError:
-                continue
+    with open(path, newline="", **ENCODING) as file:
+        try:
+            for record in csv.DictReader(file) if path.suffix == ".csv" else map(_parsed, file):
+                if not record or None in record.values():
+                    continue  # cut off
+                if set(record) != set(NAMES):
+                    raise DataError(f"{path}: is not a manifest of keras-fsr bulk; move it away")
+                try:
+                    yield Row(**{**record, "milliseconds": float(record["milliseconds"])})
+                except (TypeError, ValueError):
+                    continue
+        except csv.Error as error:
+            raise DataError(f"{path}: is not a manifest of keras-fsr bulk ({error}); move it away") from None
 
 
 def _parsed(line: str) -> dict | None:
+    """What a line says, None where it is no record of texts and numbers."""
     try:
-        return json.loads(line)
-    except ValueError:
+        record = json.loads(line)
+    except (RecursionError, ValueError):
         return None
+    texts = isinstance(record, dict) and all(isinstance(value, str | float | int) for value in record.values())
+    return record if texts else None
 
 
 def add(path: Path, rows: Iterable[Row]) -> None:
@@ -53,7 +59,7 @@ def add(path: Path, rows: Iterable[Row]) -> None:
     """
     try:
         new = not path.exists() or not path.stat().st_size
-        with open(path, "a", newline="", encoding="utf-8") as file:
+        with open(path, "a", newline="", **ENCODING) as file:
             _write(file, rows, path.suffix == ".csv", new)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); check permissions and space") from error
@@ -70,7 +76,7 @@ def settle(path: Path, stale: Callable[[int, Row], bool] = lambda number, row: F
     """
     last = {row.input: number for number, row in enumerate(read(path)) if not stale(number, row)}
     rows = (row for number, row in enumerate(read(path)) if last.get(row.input) == number)
-    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as temporary, open(temporary, "w", newline="", **ENCODING) as file:
         _write(file, rows, path.suffix == ".csv", heading=True)
     return len(last)
 

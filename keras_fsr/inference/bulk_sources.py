@@ -9,8 +9,10 @@ from pathlib import Path
 
 from keras_fsr.data.folders import FORMATS, list_images
 from keras_fsr.errors import DataError, first_line
+from keras_fsr.files import real
 
 FILES, SHARD, PARQUET = "files", "shard", "parquet"
+MOST_ROWS = 1_000_000  # of a row group, which is a chunk; of images they would be many GB
 COLUMNS = ("image", "path", "file")  # where a Parquet file has its images or their paths, unless one is named
 
 
@@ -66,9 +68,9 @@ def find_source(
     """
     source, out = Path(os.path.abspath(source)), Path(os.path.abspath(out))
     suffix = source.suffix.lower()
-    if not source.exists():
-        raise DataError(f"{source}: does not exist; check the path")
-    if source.resolve().is_relative_to(out.resolve()):  # results would take the places of inputs
+    if not (source.is_dir() or source.is_file()):
+        raise DataError(f"{source}: does not exist, or is no file; check the path")
+    if real(source).is_relative_to(real(out)):  # results would take the places of inputs
         raise DataError(f"{source}: lies in the output {out}; choose another output")
     if source.is_dir():
         found = sorted(path for path in source.glob("*.tar") if not path.name.startswith("."))
@@ -147,6 +149,8 @@ def _parquet(path: Path, size: int, per_shard: int, column: str | None) -> Sourc
     if pa.types.is_string(schema.field(column).type) or pa.types.is_large_string(schema.field(column).type):
         return _listed(partial(_paths, path, column), path, size, per_shard)
     groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
+    if max(groups, default=0) > MOST_ROWS:
+        raise DataError(f"{path}: has {max(groups)} rows in a group; write it with {MOST_ROWS} at most")
 
     def chunks() -> Iterator[Chunk]:
         start = 0
@@ -163,10 +167,14 @@ def _parquet(path: Path, size: int, per_shard: int, column: str | None) -> Sourc
 
 
 def _paths(path: Path, column: str) -> Iterator[str]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for batch in pq.ParquetFile(path).iter_batches(1024, columns=[column]):
-        yield from (value for value in batch.column(0).to_pylist() if value)
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(1024, columns=[column]):
+            yield from (value for value in batch.column(0).to_pylist() if value)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{path}: is damaged ({first_line(error)}); get a complete copy") from error
 
 
 def _chunks(items: Iterator[Item], size: int, per_shard: int) -> Iterator[Chunk]:

@@ -5,6 +5,7 @@ again after a worker's death leaves what it would have left the first time.
 """
 
 import io
+import re
 import tarfile
 import tempfile
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from keras_fsr import pretrained
 from keras_fsr.data.folders import FORMATS
-from keras_fsr.errors import ModelError, first_line
+from keras_fsr.errors import ImageError, ModelError, first_line
 from keras_fsr.files import make_folder, whole_file
 from keras_fsr.inference.bulk_sources import FILES, SHARD, Chunk, Item
 from keras_fsr.inference.folder_runs import CONTINUABLE, describe
@@ -111,6 +112,8 @@ def _upscale(predictor: Predictor, settings: Settings, item: Item, path: Path, t
     start = time.perf_counter()
     digest = error = ""
     try:
+        if path.is_dir():  # of which the Predictor would make a folder of its own
+            raise ImageError(f"{path}: is a folder, not an image; list the images in it")
         make_folder(target.parent)
         predictor.predict(path, target)
         digest = pretrained.digest(target)
@@ -166,7 +169,11 @@ def _to_shard(predictor: Predictor, settings: Settings, chunk: Chunk, out: Path)
         for members in _samples(chunk, Path(folder)):
             results, whole = [], True
             for member, content in members:
-                if isinstance(content, Path):
+                if _leads_out(member.target):
+                    reason = f"{member.name}: leads out of the folder that the shard is unpacked in; rename it"
+                    rows.append(Row(member.name, "", settings.label, "", 0, reason))
+                    whole = False
+                elif isinstance(content, Path):
                     item = Item(member.name, f"{chunk.shard}/{member.target}")
                     target = Path(folder, "result", f"result{Path(member.target).suffix}")
                     row, good = _upscale(predictor, settings, item, content, target)
@@ -185,12 +192,31 @@ def _samples(chunk: Chunk, folder: Path) -> Iterator[list[tuple[Item, Path | byt
         yield from ([pair] for pair in _images(chunk))
         return
     with tarfile.open(chunk.container, "r:") as shard:
-        for _, members in groupby((member for member in shard if member.isfile()), _key):
+        for _, members in groupby(_files(shard, Path(chunk.container).stat().st_size), _key):
             yield [_member(shard, member, chunk, folder, number) for number, member in enumerate(members)]
         # Where a file is cut off between two members, tarfile says nothing.
         shard.fileobj.seek(shard.offset)
         if shard.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
             raise tarfile.ReadError("it ends early")
+
+
+def _files(shard: tarfile.TarFile, size: int) -> Iterator[tarfile.TarInfo]:
+    """The files in a shard of so many bytes.
+
+    Raises:
+        ReadError: a member claims a size that it cannot have: of more memory than there is, or less than nothing,
+            which sends older versions of Python round in circles.
+    """
+    for member in shard:
+        if not 0 <= member.size <= size or shard.offset <= member.offset:
+            raise tarfile.ReadError(f"a member of {member.size} bytes in a file of {size}")
+        if member.isfile():
+            yield member
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a member's name leads elsewhere than below the folder that a shard is unpacked in."""
+    return name[:1] in ("/", "\\") or ".." in re.split(r"[/\\]", name)
 
 
 def _key(member: tarfile.TarInfo) -> str:

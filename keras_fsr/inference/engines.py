@@ -13,11 +13,12 @@ from typing import Protocol
 
 import numpy as np
 
+from keras_fsr import pretrained
 from keras_fsr.errors import ModelError, first_line
+from keras_fsr.inference.tflite_graph import check_graph, check_root
 from keras_fsr.machine import available_cores
 from keras_fsr.quiet import import_tensorflow, quiet
 
-MAX_COPIES = 4  # of a network side by side
 PROBE = 16  # side in pixels of the image that tells a network's scale; a multiple of every unshuffle factor
 
 
@@ -27,10 +28,11 @@ class Engine(Protocol):
     scale: int
     size: tuple[int, int] | None  # (height, width) of the largest image that it takes, None for any
     takes_bytes: bool
+    threads: int  # that copies can share
 
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
 
-    def copies(self) -> "list[Engine]": ...
+    def copies(self, most: int) -> "list[Engine]": ...
 
 
 class LiteRTEngine:
@@ -42,22 +44,30 @@ class LiteRTEngine:
         path: the file.
         threads: CPU threads; all that this process may use by default.
         content: the model where it is in memory; `path` is then what errors call it.
+        trusted: spare the check of its graph, for a file whose SHA-256 is known or that has been checked.
 
     Raises:
         ModelError: the file is missing, is no TFLite model, or does not enlarge RGB images.
     """
 
-    def __init__(self, path: Path | str, threads: int | None = None, content: bytes | None = None):
+    def __init__(
+        self, path: Path | str, threads: int | None = None, content: bytes | None = None, trusted: bool = False
+    ):
         # Imported here: reading images or recipes must not pay for the runtime.
         from ai_edge_litert.interpreter import Interpreter
 
         if content is None:
             check_file(path)
-        self._path, self._content, self._threads = path, content, threads or available_cores()
+            content = None if trusted else Path(path).read_bytes()
+        self._path, self._content, self.threads = path, content, threads or available_cores()
         source = {"model_path": str(path)} if content is None else {"model_content": content}
         try:
             with quiet():
-                self._interpreter = Interpreter(**source, num_threads=self._threads)
+                if not trusted:
+                    check_root(content)
+                self._interpreter = Interpreter(**source, num_threads=self.threads)
+                if not trusted:
+                    check_graph(content)
                 self._input = self._interpreter.get_input_details()[0]
                 self._output = self._interpreter.get_output_details()[0]
                 for end in (self._input, self._output):
@@ -67,8 +77,8 @@ class LiteRTEngine:
                 self.size = (height, width) if min(height, width) > 0 else None
                 self._shape: tuple[int, ...] = ()
                 self.scale = probe_scale(self._run)
-        except (ValueError, RuntimeError, IndexError) as error:
-            raise ModelError(f"{path}: is not a super-resolution model ({first_line(error)})") from None
+        except (ValueError, RuntimeError, IndexError, MemoryError, ModelError) as error:
+            raise not_a_model(path, error) from None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         try:
@@ -76,12 +86,12 @@ class LiteRTEngine:
         except RuntimeError as error:
             raise cannot_run(image, error) from None
 
-    def copies(self) -> "list[LiteRTEngine]":
-        """Engines of the same file that share the threads among them; four at most, for each needs its own memory."""
-        count = min(self._threads, MAX_COPIES)
+    def copies(self, most: int) -> "list[LiteRTEngine]":
+        """Up to so many engines of the same file, each with its own memory, that share the threads among them."""
+        count = min(self.threads, most)
         if count == 1:
             return [self]
-        return [LiteRTEngine(self._path, self._threads // count, self._content) for _ in range(count)]
+        return [LiteRTEngine(self._path, self.threads // count, self._content, trusted=True) for _ in range(count)]
 
     def _run(self, image: np.ndarray) -> np.ndarray:
         if self.size is None:
@@ -122,17 +132,17 @@ class KerasEngine:
         ModelError: the file is missing, is no Keras model, or does not enlarge RGB images.
     """
 
-    size = None
-    takes_bytes = False
+    size, takes_bytes, threads = None, False, 1
 
     def __init__(self, model):
+        path = model
         if isinstance(model, str | os.PathLike):
             model = load_keras(model)
         self._model = model
         try:
             self.scale = probe_scale(self._run)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise ModelError(f"{model}: is not a super-resolution model ({first_line(error)})") from None
+        except Exception as error:  # Keras and TensorFlow have many kinds
+            raise not_a_model(path, error) from None
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         try:
@@ -140,7 +150,7 @@ class KerasEngine:
         except Exception as error:  # TensorFlow's own kinds, which are no RuntimeErrors
             raise cannot_run(image, error) from None
 
-    def copies(self) -> "list[KerasEngine]":
+    def copies(self, most: int) -> "list[KerasEngine]":
         """This one alone: it uses all cores as it is."""
         return [self]
 
@@ -156,7 +166,7 @@ def load_engine(path: Path | str, threads: int | None = None) -> Engine:
     """
     if check_suffix(path) == ".keras":
         return KerasEngine(path)
-    return LiteRTEngine(path, threads)
+    return LiteRTEngine(path, threads, trusted=pretrained.is_shipped(path))
 
 
 def load_keras(path: Path | str):
@@ -226,6 +236,12 @@ def check_suffix(path: Path | str) -> str:
 def check_file(path: Path | str) -> None:
     if not Path(path).is_file():
         raise ModelError(f"{path}: no such model file")
+
+
+def not_a_model(model, error: Exception) -> ModelError:
+    return ModelError(
+        f"{model}: is not a super-resolution model ({first_line(error)}); give one that keras-fsr trained or exported"
+    )
 
 
 def cannot_run(image: np.ndarray, error: Exception) -> ModelError:

@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_fsr.data.folders import FORMATS
 from keras_fsr.errors import DataError, FSRError, ImageError, OutputError
-from keras_fsr.files import make_folder, sweep
+from keras_fsr.files import make_folder, real, sweep
 from keras_fsr.inference.parallel import ahead
 from keras_fsr.inference.video import VIDEOS, Progress, is_video, upscale_video
 
@@ -85,10 +85,10 @@ def upscale_folder(
         OutputError: `out` cannot be made.
     """
     folder, out = Path(folder), Path(out)
-    if out.resolve() == folder.resolve():
+    if real(out) == real(folder):
         raise ImageError(f"{out}: is the input folder itself; choose another output")
     report, began = FolderReport(), time.time()
-    files = _find(folder, make_folder(out).resolve(), report)
+    files = _find(folder, real(make_folder(out)), report)
     targets = {path: out / path.relative_to(folder) for path in files}
     # On a disk that takes A.png for a.png, or through links, one name may be another file.
     taken = {_identity(path): path for path in files if path.exists()}
@@ -156,7 +156,7 @@ def _find(folder: Path, out: Path, report: FolderReport) -> list[Path]:
 
     found = []
     for parent, folders, names in os.walk(folder, onerror=refused):
-        folders[:] = [name for name in folders if name[0] != "." and Path(parent, name).resolve() != out]
+        folders[:] = [name for name in folders if name[0] != "." and real(Path(parent, name)) != out]
         paths = [Path(parent, name) for name in names if name[0] != "."]
         # A link that leads nowhere is somebody's lost image; a pipe or a device is none.
         found += [path for path in paths if _is_ours(path) and (path.is_file() or path.is_symlink())]
@@ -179,7 +179,7 @@ def _apart(targets: Mapping[Path, Path]) -> tuple[list[Path], list[Path]]:
     """Files whose results cannot be one file, and the others, which must wait for them."""
     first, rest, names = [], [], set()
     for path, target in targets.items():
-        name = unicodedata.normalize("NFC", os.path.realpath(target)).casefold()
+        name = unicodedata.normalize("NFC", str(real(target))).casefold()
         (rest if name in names else first).append(path)
         names.add(name)
     return first, rest

@@ -61,7 +61,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
     from the header, before any memory is spent on the pixels.
     """
     path = Path(path)
-    with _open_file(path) as file:
+    with _open_file(path) as file, _told(path):
         image = _open_image(path, file)
         if image.width * image.height > max_pixels:
             raise ImageError(
@@ -70,8 +70,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
             )
         bits = _bits(image, file)
         _check_pixel_kind(path, image, bits)
-        # Also ahead of OpenCV, which reads some truncated files without a word.
-        _load(path, image)
+        image.load()  # also ahead of OpenCV, which reads some truncated files without a word
         exif, orientation = _metadata(image)
         levels = _levels_16bit(path, image, file) if bits == 16 else _levels_8bit(image)
         icc = None if image.mode == "CMYK" else image.info.get("icc_profile")
@@ -81,6 +80,8 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> Picture:
 def _open_file(path: Path) -> BinaryIO:
     if path.is_dir():
         raise ImageError(f"{path}: is a folder, not an image; name a file in it")
+    if path.exists() and not path.is_file():  # which might never answer
+        raise ImageError(f"{path}: is a pipe or a device, not an image; save the image to a file")
     try:
         file = open(path, "rb")  # noqa: SIM115 -- the caller closes it
     except FileNotFoundError:
@@ -93,6 +94,18 @@ def _open_file(path: Path) -> BinaryIO:
     return file
 
 
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever Pillow raises of a damaged file, which is nearly anything, becomes an ImageError."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{path}: is truncated or damaged ({detail}); get a complete copy") from error
+
+
 def _open_image(path: Path, file: BinaryIO) -> Image.Image:
     """The image by its header alone."""
     with _pillow_without_limit():
@@ -100,8 +113,6 @@ def _open_image(path: Path, file: BinaryIO) -> Image.Image:
             return Image.open(file, formats=sorted(set(FORMATS.values())))
         except UnidentifiedImageError:
             raise ImageError(f"{path}: {_why_unidentified(file)}") from None
-        except Exception as error:  # Pillow raises nearly anything on damaged headers
-            raise _damaged(path, error) from error
 
 
 @contextmanager
@@ -151,20 +162,6 @@ def _check_pixel_kind(path: Path, image: Image.Image, bits: int) -> None:
         if premultiplied or planar:
             kind = "premultiplied transparency" if premultiplied else "channels in separate planes"
             raise ImageError(f"{path}: has 16 bits and {kind}, which is not supported; save it as PNG")
-
-
-def _load(path: Path, image: Image.Image) -> None:
-    try:
-        image.load()
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> ImageError:
-    detail = " ".join(str(error).split()) or type(error).__name__
-    return ImageError(f"{path}: is truncated or damaged ({detail}); get a complete copy")
 
 
 def _metadata(image: Image.Image) -> tuple[bytes | None, int]:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from keras_fsr.errors import OutputError
-from keras_fsr.files import make_folder
+from keras_fsr.files import make_folder, real
 from keras_fsr.inference.folder_runs import (
     CONTINUABLE,
     Enlarger,
@@ -48,13 +48,13 @@ def upscale_inputs(
     for path in inputs:
         try:
             target = output_for(path, out, predictor.scale, single)
-            if target.resolve() in targets:
+            if real(target) in targets:
                 raise OutputError(f"{path}: would overwrite {target}, the result of another input; rename one")
-            targets.add(target.resolve())
+            targets.add(real(target))
             if path.is_dir():
                 with bar(path.name) as progress:
                     report.add(upscale_folder(predictor, path, target, progress, resume))
-            elif resume and target.resolve() != path.resolve() and is_done(path, target):
+            elif resume and real(target) != real(path) and is_done(path, target):
                 report.skipped.append(path)
             else:
                 with bar(path.name) as progress:
@@ -71,7 +71,7 @@ def upscale_inputs(
 def output_for(path: Path, out: Path | None, scale: int, single: bool) -> Path:
     """Where the result of an input goes: beside it, to the named file, or into the named folder."""
     if path.name in ("", ".."):  # the current folder or the one above: find out what they are called
-        path = path.resolve()
+        path = real(path)
     name = f"{path.name}_x{scale}" if path.is_dir() else f"{path.stem}_x{scale}{path.suffix.lower()}"
     if out is None:
         return path.parent / name

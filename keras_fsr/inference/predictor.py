@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_fsr import __version__, pretrained
 from keras_fsr.errors import ImageError
+from keras_fsr.files import real
 from keras_fsr.inference import tiles
 from keras_fsr.inference.engines import Engine, load_engine
 from keras_fsr.inference.folder_runs import FolderReport, upscale_folder
@@ -137,7 +138,7 @@ class Predictor:
         if out is None:
             return self._enlarge_picture(self._read(path), progress).pixels
         out = Path(out)
-        if out.resolve() == path.resolve():
+        if real(out) == real(path):
             raise ImageError(f"{out}: is the input itself; choose another output")
         picture = self._read(path)
         # Before the work, not after it.

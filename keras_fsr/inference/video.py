@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from keras_fsr.errors import ImageError, OutputError
-from keras_fsr.files import whole_file
+from keras_fsr.files import real, whole_file
 from keras_fsr.inference.ffmpeg_video import FFmpegVideo, has_ffmpeg
 from keras_fsr.inference.opencv_video import OpenCVVideo
 from keras_fsr.inference.parallel import ahead
@@ -93,7 +93,7 @@ def _check_files(path: Path, out: Path) -> None:
         raise ImageError(f"{path}: does not exist or is no file; check the path")
     if not is_video(out):
         raise ImageError(f"{out}: has no known video extension; use one of {', '.join(VIDEOS)}")
-    if out.resolve() == path.resolve():
+    if real(out) == real(path):
         raise ImageError(f"{out}: is the input itself; choose another output")
     if out.is_dir():
         raise ImageError(f"{out}: is a folder; give the name of a file")

@@ -76,6 +76,11 @@ def find(model: str | Path, suffix: str = ".tflite") -> Path:
     return Path(model) if is_file(model) else weights(str(model), suffix)
 
 
+def is_shipped(path: str | Path) -> bool:
+    """Whether a file is one of the package's, whose SHA-256 `weights` compares."""
+    return Path(path).parent == FOLDER
+
+
 def is_file(model: str | Path) -> bool:
     """Whether a model is named by its path, not as one of the shipped."""
     return Path(model).suffix.lower() in (".tflite", ".keras") or Path(model).is_file()

@@ -1,6 +1,7 @@
 """Recipes: one YAML file an experiment, read into frozen dataclasses that refuse what they do not know."""
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,6 +207,8 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = (), budget: bool = 
     for override in overrides:
         apply_override(values, override)
     recipe = build(TransferRecipe if "hidden" in values else Recipe, values, str(path))
+    if not re.fullmatch(r"\w[^/\\]{0,59}", recipe.name) or not recipe.name.isprintable():  # results are called by it
+        raise RecipeError(f"{path}: name {recipe.name!r} cannot be a file's; use up to 60 letters, digits and . _ -")
     check_recipe(recipe, str(path))
     return recipe
 
@@ -232,7 +235,7 @@ def apply_override(values: dict, override: str) -> None:
         raise RecipeError(f"--set {override}: is not KEY=VALUE, e.g. training.steps=1000")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except Exception:  # a tag that does not fit its value makes PyYAML raise nearly anything
         raise RecipeError(f"--set {override}: the value is not plain YAML") from None
     set_value(values, key, value, f"--set {override}")
 

@@ -148,9 +148,7 @@ def fit(
     for name in ("preview", "best", "state"):
         make_folder(out / name)
     state = tf.train.Checkpoint(**everything(trainer))
-    manager = tf.train.CheckpointManager(state, str(out / "state"), max_to_keep=2)
-    if manager.latest_checkpoint:  # none yet where a run was stopped in its first epoch
-        restore(state, manager, out)
+    manager = restore(state, out)
     together = []
     if workers.count > 1:
         workers.share_state(variables_of(trainer))
@@ -255,15 +253,31 @@ def stored(part: keras.Model | keras.optimizers.Optimizer) -> list[keras.Variabl
     return part.weights if isinstance(part, keras.Model) else part.variables
 
 
-def restore(state: tf.train.Checkpoint, manager: tf.train.CheckpointManager, out: Path) -> None:
-    """Loads the last saved state, all of it or none."""
+def restore(state: tf.train.Checkpoint, out: Path) -> tf.train.CheckpointManager:
+    """Loads the last saved state, all of it or none; there is none yet where a run was stopped in its first epoch.
+
+    Returns:
+        What saves the next states, and removes old ones.
+
+    Raises:
+        TrainingError: the state is damaged, is another network's, or lies elsewhere.
+    """
+    folder = out / "state"
     try:
-        state.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
-        reason = str(error).splitlines()[0]
+        manager = tf.train.CheckpointManager(state, str(folder), max_to_keep=2)
+        states = [*manager.checkpoints, *filter(None, [manager.latest_checkpoint])]
+        if any(Path(path).parent != folder for path in states):  # old ones will be removed
+            raise ValueError("it names files in other folders")
+        if manager.latest_checkpoint:
+            state.restore(manager.latest_checkpoint).assert_existing_objects_matched()
+        elif (folder / "checkpoint").exists():
+            raise ValueError("its list of states cannot be read")
+    except Exception as error:  # TensorFlow's readers raise nearly anything
         raise TrainingError(
-            f"{out}: its saved state does not fit this recipe ({reason}); resume with the recipe in that folder"
+            f"{out}: its saved state is damaged or does not fit this recipe ({first_line(error)}); "
+            "resume with the recipe in that folder, or train anew in another one"
         ) from None
+    return manager
 
 
 def versions(trainer: Trainer | DegradationTrainer, images: int) -> dict[str, str | int]:

@@ -105,7 +105,7 @@ def test_good_pairs_pass(make_images):
 def test_corrupt_image_is_named(make_images):
     root = make_images("a.png")
     (root / "b.png").write_bytes(b"not an image")
-    with pytest.raises(DataError, match="b.png: is corrupt or not an image"):
+    with pytest.raises(DataError, match="b.png: is damaged or cannot be read as an image"):
         check_pairs(pair_images(root), scale=2, patch_size=4)
 
 
