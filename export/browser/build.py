@@ -98,8 +98,8 @@ def build(model: Path, out: Path, runtime: Path | None = None) -> None:
 def contract(path: Path) -> dict[str, Any]:
     """What the page must know of a model: sizes in pixels, and what its numbers stand for.
 
-    `size` is the side of the network's input; `overlap` and `pad` are as in `keras_fsr.inference.tiles`, and those
-    that the Predictor takes for the same file (up to a size of 288).
+    `size` is the side of the network's input; `overlap` is as in `keras_fsr.inference.tiles`, and what the Predictor
+    takes for the same file (up to a size of 288).
 
     Raises:
         ModelError: no such file, no model, or one that the page cannot run.
@@ -118,12 +118,11 @@ def contract(path: Path) -> dict[str, Any]:
     expected = [1, size * SCALE, size * SCALE, 3]
     if list(result["shape"]) != expected:
         raise ModelError(f"{path}: makes {list(map(int, result['shape']))}, not {expected}; give a model by {SCALE}")
-    _, overlap, pad = tiles.fitted(size, None, OVERLAP)
+    _, overlap = tiles.fitted(size, None, OVERLAP)
     return {
         "scale": SCALE,
         "size": size,
         "overlap": overlap,
-        "pad": pad,
         "input": numbers(path, source),
         "output": numbers(path, result),
     }

@@ -1,7 +1,5 @@
 // An image of any size through a network of one size, tile by tile: the rule of keras_fsr/inference/tiles.py, in the
 // same 32-bit arithmetic. A call that would be smaller is mirrored to the size, as LiteRTEngine does it.
-//
-// Coordinates are those of the image continued by `pad` pixels on every side, mirrored about its outer edges.
 
 const MULTIPLE = 4; // sides of a call are multiples of this
 
@@ -11,28 +9,26 @@ const MULTIPLE = 4; // sides of a call are multiples of this
  * image: { width, height, data }, 8-bit RGBA as in ImageData; its alpha is not looked at.
  * network: takes a Uint8Array (size, size, 3) and gives a Float32Array (size * scale, size * scale, 3), in levels of
  *   [0, 255]; may be asynchronous.
- * settings: { scale, size, overlap, pad }, as build.py writes them.
+ * settings: { scale, size, overlap }, as build.py writes them.
  * afterTile: called, and waited for, with (tiles done, tiles in all); what it throws ends the work.
  *
  * Resolves to { width, height, data } like the image, opaque.
  */
 export async function upscale(image, network, settings, afterTile = () => {}) {
-  const { scale, size, pad } = settings;
+  const { scale, size } = settings;
   const rows = spans(image.height, settings);
   const columns = spans(image.width, settings);
   const width = image.width * scale;
   const height = image.height * scale;
   // Storing into this array rounds half to even and clips.
   const output = { width, height, data: new Uint8ClampedArray(width * height * 4) };
-  const ys = sources(image.height, rows.at(-1).start + size, pad);
-  const xs = sources(image.width, columns.at(-1).start + size, pad);
   const part = new Uint8Array(size * size * 3);
   let done = 0;
   for (const row of rows) {
     let held = null;
     for (const column of columns) {
-      cut(image, part, ys, xs, row, column, size);
-      const result = await network(part);
+      cut(image, part, sources(image.height, row, size), sources(image.width, column, size));
+      const result = isFlat(part) ? flat(part, (size * scale) ** 2) : await network(part);
       blend(output, result, held, row, column, settings);
       held = keep(result, row, column, settings);
       await afterTile(++done, rows.length * columns.length);
@@ -47,28 +43,34 @@ export function countTiles(width, height, settings) {
 }
 
 /**
- * The tiles along an axis of `side` pixels: the call covers [start, start + size), of which [begin, end) is its own.
- * Its first `fade` pixels are mixed with the tile before, which hands over `tail` more than it owns for that.
+ * The tiles along an axis of `side` pixels, as few as can be: the call covers [start, start + length), of which
+ * [begin, end) is its own. Its first `fade` pixels are mixed with the tile before, which hands over `tail` more than it
+ * owns for that.
  */
-function spans(side, { size, overlap, pad }) {
-  const surplus = Math.max(side + 2 * pad - size, 0);
-  const count = 1 + Math.ceil(surplus / (size - overlap));
-  const starts = Array.from({ length: count }, (_, k) => Math.floor((k * surplus) / Math.max(count - 1, 1)));
+function spans(side, { size, overlap }) {
+  const called = roundedUp(side);
+  const count = called > size ? Math.ceil((called - overlap) / (size - overlap)) : 1;
+  const length = roundedUp(Math.ceil((called + (count - 1) * overlap) / count));
+  const starts = Array.from({ length: count }, (_, k) => Math.floor((k * (called - length)) / Math.max(count - 1, 1)));
   const fade = Math.floor(overlap / 2);
-  const seams = starts.slice(1).map((start, k) => Math.floor((starts[k] + size + start - fade) / 2));
+  const seams = starts.slice(1).map((start, k) => Math.floor((starts[k] + length + start - fade) / 2));
   return starts.map((start, k) => ({
     start,
-    begin: k ? seams[k - 1] : pad,
-    end: k < count - 1 ? seams[k] : pad + side,
+    length,
+    begin: k ? seams[k - 1] : 0,
+    end: k < count - 1 ? seams[k] : side,
     fade: k ? fade : 0,
     tail: k < count - 1 ? fade : 0,
   }));
 }
 
-/** For each of `length` padded coordinates along an axis, the coordinate in the image that is seen there. */
-function sources(side, length, pad) {
-  const end = Math.ceil((side + 2 * pad) / MULTIPLE) * MULTIPLE;
-  return Int32Array.from({ length }, (_, k) => mirrored(mirrored(k, end) - pad, side));
+function roundedUp(side) {
+  return Math.ceil(side / MULTIPLE) * MULTIPLE;
+}
+
+/** For each of the network's `size` pixels along an axis, the one of the image that is seen there. */
+function sources(side, { start, length }, size) {
+  return Int32Array.from({ length: size }, (_, k) => mirrored(start + mirrored(k, length), side));
 }
 
 /** Where a coordinate lies in [0, side) when that is mirrored about its edges, again and again. */
@@ -78,16 +80,26 @@ function mirrored(k, side) {
 }
 
 /** Copies what a call covers into `part`, without the alpha. */
-function cut(image, part, ys, xs, row, column, size) {
+function cut(image, part, ys, xs) {
   let to = 0;
-  for (let y = row.start; y < row.start + size; y++) {
-    for (let x = column.start; x < column.start + size; x++) {
-      const from = (ys[y] * image.width + xs[x]) * 4;
+  for (const y of ys) {
+    for (const x of xs) {
+      const from = (y * image.width + x) * 4;
       part[to++] = image.data[from];
       part[to++] = image.data[from + 1];
       part[to++] = image.data[from + 2];
     }
   }
+}
+
+/** Whether a part has one colour, which needs no network and is no network's to change. */
+function isFlat(part) {
+  return part.every((level, i) => level === part[i % 3]);
+}
+
+/** So many pixels of a part's one colour. */
+function flat(part, pixels) {
+  return Float32Array.from({ length: pixels * 3 }, (_, i) => part[i % 3]);
 }
 
 /** The columns that a tile leaves to the next one, which fades into them: as (rows, tail, 3); null for the last. */
@@ -105,14 +117,14 @@ function keep(result, row, column, { scale, size }) {
 }
 
 /** Writes a tile's own pixels: faded into what its left neighbour held, then into the row of tiles already there. */
-function blend(output, result, held, row, column, { scale, size, pad }) {
+function blend(output, result, held, row, column, { scale, size }) {
   const height = (row.end + row.tail - row.begin) * scale;
   const width = (column.end - column.begin) * scale;
   const across = ramp(column.fade * scale);
   const down = ramp(row.fade * scale);
   for (let y = 0; y < height; y++) {
     let from = (((row.begin - row.start) * scale + y) * size * scale + (column.begin - column.start) * scale) * 3;
-    let to = (((row.begin - pad) * scale + y) * output.width + (column.begin - pad) * scale) * 4;
+    let to = ((row.begin * scale + y) * output.width + column.begin * scale) * 4;
     for (let x = 0; x < width; x++, to++) {
       for (let channel = 0; channel < 3; channel++, from++, to++) {
         let level = result[from];

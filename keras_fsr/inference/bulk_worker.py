@@ -118,7 +118,7 @@ def _upscale(predictor: Predictor, settings: Settings, item: Item, path: Path, t
         predictor.predict(path, target)
         digest = pretrained.digest(target)
     except Exception as problem:  # one image must not end a run of millions
-        error = _reason(path, problem).replace(str(path), item.name)
+        error = _line(_reason(path, problem).replace(str(path), item.name))
     milliseconds = round((time.perf_counter() - start) * 1000, 1)
     return Row(item.name, "" if error else item.target, settings.label, digest, milliseconds, error), not error
 
@@ -129,6 +129,11 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, CONTINUABLE):
         return describe(path, error)
     return f"{path}: {type(error).__name__}: {first_line(error)}"
+
+
+def _line(reason: str) -> str:
+    """A reason on one line, whatever names are in it."""
+    return str(ImageError(reason))
 
 
 def _images(chunk: Chunk) -> Iterator[tuple[Item, Path]]:
@@ -171,7 +176,7 @@ def _to_shard(predictor: Predictor, settings: Settings, chunk: Chunk, out: Path)
             for member, content in members:
                 if _leads_out(member.target):
                     reason = f"{member.name}: leads out of the folder that the shard is unpacked in; rename it"
-                    rows.append(Row(member.name, "", settings.label, "", 0, reason))
+                    rows.append(Row(member.name, "", settings.label, "", 0, _line(reason)))
                     whole = False
                 elif isinstance(content, Path):
                     item = Item(member.name, f"{chunk.shard}/{member.target}")

@@ -188,6 +188,7 @@ def _exif_block(exif: Image.Exif, source_format: str) -> bytes | None:
     for tag in _STALE_EXIF:
         exif.get_ifd(ExifTags.IFD.Exif).pop(tag, None)
     exif[ExifTags.Base.Orientation] = 1
+    exif.bigtiff = False  # as a BigTIFF's is, which no other format takes, and Pillow does not read again
     return exif.tobytes()
 
 

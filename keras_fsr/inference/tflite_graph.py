@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 LARGEST = 2**33  # bytes of a tensor
-SCALES = 1e-8, 1e3  # of an activation's integers; 8-bit images have 1 / 255
+SCALES = 1e-12, 1e3  # of an activation's integers; 8-bit images have 1 / 255
 BIAS = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
 """Operators that may lack an input, and which."""
 INPUTS = {"BATCH_MATMUL": 2, "SLICE": 3, "SPLIT": 2, "SPLIT_V": 3, "STRIDED_SLICE": 4}

@@ -27,7 +27,7 @@ def sample(side: int = 48, file: str = "a.png", value: int = 51) -> Sample:
 
 
 def missing(*arguments):
-    raise ModelError("no weights;\nmore about it")
+    raise ModelError("no weights; put them there")
 
 
 # --- choosing
@@ -60,7 +60,7 @@ def test_an_unknown_name_like_none_lists_all():
 def test_of_all_what_is_missing_is_left_out_with_the_reason_in_one_line(monkeypatch):
     def build(name, sources):
         if name == "pieapp":
-            raise ModelError("no weights;\nmore about it")
+            raise ModelError("no weights; put them there")
         if name == "identity":
             raise ModuleNotFoundError("No module named 'dlib'", name="dlib")
         return [Measure(name, name, ".1f", None)]
@@ -68,7 +68,7 @@ def test_of_all_what_is_missing_is_left_out_with_the_reason_in_one_line(monkeypa
     monkeypatch.setattr(choosing, "build", build)
     measures, left_out = choose(["all"], Sources())
     assert [m.key for m in measures] == [*BASIC_KEYS, "lpips", "lpips-vgg", "lpips-alex", "niqe", "pi"]
-    assert left_out == {"pieapp": "no weights;", "identity": "No module named 'dlib'"}
+    assert left_out == {"pieapp": "no weights; put them there", "identity": "No module named 'dlib'"}
 
 
 @pytest.mark.parametrize("names", [["pieapp"], ["all", "pieapp"], ["pieapp", "all"]])

@@ -282,12 +282,12 @@ def test_tiling_is_that_of_python_to_the_bit(page):
       return [btoa(text), output.width, output.height, calls, countTiles(width, height, settings)];
     }"""
     sizes = ((1, 1), (2, 70), (24, 25), (31, 40), (61, 77), (96, 50))
-    for (height, width), (size, overlap, pad) in zip(sizes * 2, [(32, 8, 4)] * 6 + [(36, 11, 3)] * 6, strict=True):
+    for (height, width), (size, overlap) in zip(sizes * 2, [(32, 8)] * 6 + [(36, 11)] * 6, strict=True):
         pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
-        tile = size - 2 * pad
-        expected = tiles.upscale(pixels, partial(of_one_size, size), 2, tile=tile, overlap=overlap, pad=pad)
+        tile = size - overlap
+        expected = tiles.upscale(pixels, partial(of_one_size, size), 2, tile=tile, overlap=overlap)
         rgba = np.dstack([pixels, np.full((height, width), 7, np.uint8)]).tobytes()
-        settings = {"scale": 2, "size": size, "overlap": overlap, "pad": pad}
+        settings = {"scale": 2, "size": size, "overlap": overlap}
         image = {"width": width, "height": height, "rgba": base64.b64encode(rgba).decode(), "settings": settings}
         text, *sides, calls, count = page.evaluate(code, image)
         assert sides == [2 * width, 2 * height]
@@ -295,7 +295,7 @@ def test_tiling_is_that_of_python_to_the_bit(page):
         np.testing.assert_array_equal(got[..., :3], expected)
         assert (got[..., 3] == 255).all()
         assert calls == [[done, count] for done in range(1, count + 1)]
-        assert count == tiles.count_tiles(height, width, tile, overlap, pad)
+        assert count == tiles.count_tiles(height, width, tile, overlap)
 
 
 @pytest.mark.parametrize(("scale", "zero"), [(1 / 255, 0), (0.0043, 7), (0.003, 0), (1 / 254, 1)])
