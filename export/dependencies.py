@@ -175,11 +175,11 @@ def licence_of(installed: Distribution) -> str:
         DataError: none is.
     """
     metadata, name = installed.metadata, canonicalize_name(installed.name)
-    field = (metadata["License"] or "").strip().partition("\n")[0]  # some have the whole text there
+    field = (metadata.get("License") or "").strip().partition("\n")[0]  # some have the whole text there
     classifiers = [text for text in metadata.get_all("Classifier", []) if text.startswith("License")]
     parts = sorted({spdx(text.rpartition(" :: ")[2]) for text in classifiers})
     together = " AND ".join(parts) if all(parts) else ""
-    found = spdx(metadata["License-Expression"] or "") or spdx(field) or together or BY_FILE.get(name)
+    found = spdx(metadata.get("License-Expression") or "") or spdx(field) or together or BY_FILE.get(name)
     if not found:
         raise DataError(f"{name}: states no licence that is known; look it up and add it to NAMES or BY_FILE")
     return found
@@ -200,7 +200,7 @@ def home_of(installed: Distribution) -> str:
     links = (text.partition(", ") for text in installed.metadata.get_all("Project-URL", []))
     addresses = {label.lower(): address for label, _, address in links}
     others = [addresses[label] for label in HOMES if label in addresses]
-    return installed.metadata["Home-page"] or next(iter(others), "") or f"https://pypi.org/project/{installed.name}/"
+    return installed.metadata.get("Home-page") or next(iter(others), "") or f"https://pypi.org/project/{installed.name}/"
 
 
 if __name__ == "__main__":

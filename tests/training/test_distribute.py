@@ -243,18 +243,22 @@ def test_each_of_several_gpus_gets_a_worker(strategy, count, monkeypatch):
     assert distribute.workers_to_start(strategy) == 0
 
 
-def write_environment(folder):
-    """What a started process finds."""
-    index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-    (folder / str(index)).write_text(json.dumps([os.environ["TF_CONFIG"], os.environ["CUDA_VISIBLE_DEVICES"]]))
-    sys.exit(index)
+# What a started process finds. Text, for it need not find this file.
+WRITE_ENVIRONMENT = """
+import json, os, sys
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+with open(f"FOLDER/{index}", "w") as file:
+    json.dump([os.environ["TF_CONFIG"], os.environ["CUDA_VISIBLE_DEVICES"]], file)
+sys.exit(index)
+"""
 
 
 @pytest.mark.parametrize(("visible", "expected"), [("4,7", ["4", "7"]), ("", ["0", "1"])])
 def test_started_workers_know_the_cluster_and_have_a_gpu_each(tmp_path, monkeypatch, visible, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    assert distribute.start_workers(2, write_environment, tmp_path) == 1, "not the worst exit code"
+    code = WRITE_ENVIRONMENT.replace("FOLDER", tmp_path.as_posix())
+    assert distribute.start_workers(2, exec, code) == 1, "not the worst exit code"
     told = [json.loads((tmp_path / str(i)).read_text()) for i in (0, 1)]
     clusters = [json.loads(config)["cluster"] for config, _ in told]
     assert clusters[0] == clusters[1]
