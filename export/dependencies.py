@@ -200,7 +200,9 @@ def home_of(installed: Distribution) -> str:
     links = (text.partition(", ") for text in installed.metadata.get_all("Project-URL", []))
     addresses = {label.lower(): address for label, _, address in links}
     others = [addresses[label] for label in HOMES if label in addresses]
-    return installed.metadata.get("Home-page") or next(iter(others), "") or f"https://pypi.org/project/{installed.name}/"
+    return (
+        installed.metadata.get("Home-page") or next(iter(others), "") or f"https://pypi.org/project/{installed.name}/"
+    )
 
 
 if __name__ == "__main__":

@@ -59,6 +59,9 @@ def load(path: Path | str):
         with _weights_within(_check_archive(Path(path))):
             return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its zip, JSON and HDF5 readers raise
+        # Around what is wrong with a layer, Keras puts what is then wrong with the model.
+        _, _, reason = str(error).rpartition("Exception encountered: ")
+        error = ValueError(reason or type(error).__name__)
         raise ModelError(
             f"{path}: is not a Keras model ({first_line(error)}); give one that was saved whole"
         ) from None
