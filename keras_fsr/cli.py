@@ -1,6 +1,7 @@
 """The command line: parses, calls, prints. Errors are one line on stderr and exit code 2."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -57,6 +58,9 @@ keras-fsr --help lists all commands, keras-fsr COMMAND --help has examples."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 1 done in part, 2 not done."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names need not be text
+            stream.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
     if not argv:
         print(WELCOME)

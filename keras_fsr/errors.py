@@ -9,9 +9,16 @@ class FSRError(Exception):
     """Base of every deliberate error of the package."""
 
     def __str__(self) -> str:
-        """One line, whatever file names and other libraries' words are in it."""
-        text = " ".join(super().__str__().splitlines())
-        return "".join(letter if letter.isprintable() else "?" for letter in text)
+        return one_line(super().__str__())
+
+
+def one_line(text: str) -> str:
+    """A text without what ends a line or commands a terminal, and without the middle of a very long one.
+
+    File names, values in files and other libraries' words have such.
+    """
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.splitlines()))
+    return line if len(line) <= 1000 else f"{line[:795]} ... {line[-200:]}"
 
 
 def first_line(error: Exception) -> str:

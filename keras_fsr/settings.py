@@ -2,17 +2,22 @@
 
 import dataclasses
 import difflib
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_fsr.errors import RecipeError
+from keras_fsr.errors import RecipeError, first_line
+
+LONGEST = 2**17  # letters of a file
+SHOWN = reprlib.Repr()
+SHOWN.maxstring = SHOWN.maxlong = SHOWN.maxother = 80
 
 
 def read_yaml(path: Path, starts_with: str) -> dict:
-    """The mapping in a YAML file, by the safe loader.
+    """The mapping in a YAML file, by the safe loader and without aliases, which multiply what they name.
 
     Raises:
         RecipeError: not YAML, or no mapping; `starts_with` tells how such a file starts.
@@ -20,10 +25,15 @@ def read_yaml(path: Path, starts_with: str) -> dict:
     import yaml
 
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise RecipeError(f"{path}: is not plain YAML ({reason})") from None
+        text = path.read_text(encoding="utf-8")
+        if len(text) > LONGEST:
+            raise ValueError(f"{len(text)} letters")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("an alias; write the value again")
+        values = yaml.safe_load(text)
+    except Exception as error:  # a tag that does not fit its value makes PyYAML raise nearly anything
+        reason = " ".join(str(error).split())[:500] or first_line(error)
+        raise RecipeError(f"{path}: is not plain YAML ({reason}); it starts with '{starts_with}'") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: holds no keys; it starts with '{starts_with}'")
     return values
@@ -32,11 +42,11 @@ def read_yaml(path: Path, starts_with: str) -> dict:
 def build(kind: type, values: Any, where: str):
     """A dataclass from a mapping, with every key and type checked."""
     if not isinstance(values, Mapping):
-        raise RecipeError(f"{where}: is {values!r}, but must be keys and values")
+        raise RecipeError(f"{where}: is {SHOWN.repr(values)}, but must be keys and values")
     hints = typing.get_type_hints(kind)
     for key in values:
         if key not in hints:
-            raise RecipeError(f"{where}: unknown key {key!r}{nearest(str(key), hints)}")
+            raise RecipeError(f"{where}: unknown key {SHOWN.repr(key)}{nearest(str(key), hints)}")
     missing = [f.name for f in dataclasses.fields(kind) if f.name not in values and required(f)]
     if missing:
         raise RecipeError(f"{where}: lacks the key {missing[0]!r}")
@@ -62,10 +72,12 @@ def convert(hint, value, where: str):
     if typing.get_origin(hint) is tuple and isinstance(value, list):
         kinds = typing.get_args(hint)
         if kinds[-1] is not ... and len(kinds) != len(value):
-            raise RecipeError(f"{where} is {value!r}, but must be {len(kinds)} values")
+            raise RecipeError(f"{where} is {SHOWN.repr(value)}, but must be {len(kinds)} values")
         return tuple(convert(kinds[0], item, where) for item in value)
     if typing.get_origin(hint) is Mapping and isinstance(value, Mapping):
         of = typing.get_args(hint)[1]
+        if others := [key for key in value if not isinstance(key, str)]:
+            raise RecipeError(f"{where} has the key {SHOWN.repr(others[0])}; keys are text")
         return {key: item if of is Any else convert(of, item, f"{where}.{key}") for key, item in value.items()}
     hint = typing.get_origin(hint) or hint
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
@@ -75,7 +87,7 @@ def convert(hint, value, where: str):
             pass
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise RecipeError(f"{where} is {value!r}, but must be of type {hint.__name__.lower()}")
+    raise RecipeError(f"{where} is {SHOWN.repr(value)}, but must be of type {hint.__name__.lower()}")
 
 
 def nearest(key: str, known) -> str:

@@ -13,6 +13,8 @@ from keras_fsr.errors import DataError, FSRError, first_line
         ("a\rb\x1b[2J\x00", "a b?[2J?"),
         ("caf\u00e9 \udcff.png", "caf\u00e9 ?.png"),  # a byte of a file name that is no UTF-8
         ("", ""),
+        ("x" * 1000, "x" * 1000),
+        ("a.yaml: " + "[" * 10**6 + " is bad", "a.yaml: " + "[" * 787 + " ... " + "[" * 193 + " is bad"),
     ],
 )
 def test_errors_are_one_line_that_any_terminal_can_show(message, said):

@@ -18,6 +18,7 @@ from keras_fsr.degradations.kernels import KINDS, blur_kernel, shifted_gaussian,
 from keras_fsr.degradations.limits import (
     MAX_SHARE,
     MAX_SIDE,
+    MAX_SIGMA,
     MIN_SIGMA,
     require,
     require_between,
@@ -46,8 +47,8 @@ class Blur:
     def __post_init__(self):
         require(self.kind in KINDS, f"kind {self.kind!r} is none of {', '.join(KINDS)}")
         require_odd(self.size)
-        require_between("sigma_x", self.sigma_x, MIN_SIGMA, math.inf)
-        require_between("sigma_y", self.sigma_y, MIN_SIGMA, math.inf)
+        require_between("sigma_x", self.sigma_x, MIN_SIGMA, MAX_SIGMA)
+        require_between("sigma_y", self.sigma_y, MIN_SIGMA, MAX_SIGMA)
         require_between("beta", self.beta, 0.01, 100)
         require_between("rotation", self.rotation, -1000, 1000)
 
@@ -108,7 +109,7 @@ class Decimate:
     def __post_init__(self):
         require_odd(self.size)
         require_whole("every", self.every, 1, MAX_SIDE)
-        require_between("sigma", self.sigma, 0.05, math.inf)  # below, an even step leaves no weight
+        require_between("sigma", self.sigma, 0.05, MAX_SIGMA)  # below, an even step leaves no weight
 
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         kernel = shifted_gaussian(self.size, self.sigma, (self.every - 1) / 2)
@@ -132,7 +133,8 @@ class GaussianNoise:
     def __post_init__(self):
         require_between("sigma", self.sigma, 0, 1000)
         require_whole("seed", self.seed, 0, math.inf)
-        require(self.mixing is None or np.shape(self.mixing) == (3, 3), "mixing is no 3x3 matrix")
+        mixing = np.eye(3) if self.mixing is None else np.array(self.mixing, float)
+        require(mixing.shape == (3, 3) and bool(np.isfinite(mixing).all()), "mixing is no 3x3 matrix")
 
     def __call__(self, image: np.ndarray, original: tuple[int, int]) -> np.ndarray:
         channels = 1 if self.gray else 3

@@ -23,7 +23,15 @@ from keras_fsr.degradations.classical import (
     draw_seed,
 )
 from keras_fsr.degradations.kernels import GENERALIZED, KINDS, PLATEAU
-from keras_fsr.degradations.limits import MAX_SHARE, MAX_SIDE, MIN_SIGMA, require
+from keras_fsr.degradations.limits import (
+    MAX_FACTOR,
+    MAX_SHARE,
+    MAX_SIDE,
+    MAX_SIGMA,
+    MIN_SIGMA,
+    require,
+    require_shares,
+)
 
 Range = tuple[float, float]
 MODES = tuple(RESIZING)
@@ -54,9 +62,9 @@ class BlurDraw:
         require(
             bool(self.kinds) and {*self.kinds} <= {*KINDS}, f"kinds {[*self.kinds]} are not of {', '.join(KINDS)}"
         )
-        require(min(self.kinds.values()) >= 0 < max(self.kinds.values()), "kinds have no share above 0")
+        require_shares("kinds", self.kinds.values())
         require_ranges(
-            self, sizes=(1, MAX_SIDE), sigma=(MIN_SIGMA, math.inf), generalized=(0.01, 100), plateau=(0.01, 100)
+            self, sizes=(1, MAX_SIDE), sigma=(MIN_SIGMA, MAX_SIGMA), generalized=(0.01, 100), plateau=(0.01, 100)
         )
         require(self.sizes[0] % 2 == self.sizes[1] % 2 == 1, f"sizes {self.sizes} are not odd")
 
@@ -98,7 +106,7 @@ class ResizeDraw:
     modes: tuple[str, ...] = MODES
 
     def __post_init__(self):
-        require_ranges(self, enlarge=(1, MAX_SHARE), reduce=(0, 1), divide=(1 / MAX_SHARE, math.inf))
+        require_ranges(self, enlarge=(1, MAX_SHARE), reduce=(0, 1), divide=(1 / MAX_SHARE, MAX_FACTOR))
         require_modes(self.modes)
 
     def draw(self, rng: np.random.Generator, share: float) -> list[Step]:

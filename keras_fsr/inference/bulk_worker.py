@@ -18,7 +18,7 @@ from pathlib import Path
 
 from keras_fsr import pretrained
 from keras_fsr.data.folders import FORMATS
-from keras_fsr.errors import ImageError, ModelError, first_line
+from keras_fsr.errors import ImageError, ModelError, first_line, one_line
 from keras_fsr.files import make_folder, whole_file
 from keras_fsr.inference.bulk_sources import FILES, SHARD, Chunk, Item
 from keras_fsr.inference.folder_runs import CONTINUABLE, describe
@@ -87,7 +87,7 @@ def upscale_chunk(settings: Settings, chunk: Chunk, out: str) -> list[Row]:
 def failed(chunk: Chunk, settings: Settings, reason: str) -> list[Row]:
     """Rows for a chunk of which nothing could be done."""
     names = [item.name for item in chunk.items] or [chunk.container]
-    return [Row(name, "", settings.label, "", 0, reason) for name in names]
+    return [Row(name, "", settings.label, "", 0, one_line(reason)) for name in names]
 
 
 @lru_cache(maxsize=1)
@@ -118,7 +118,7 @@ def _upscale(predictor: Predictor, settings: Settings, item: Item, path: Path, t
         predictor.predict(path, target)
         digest = pretrained.digest(target)
     except Exception as problem:  # one image must not end a run of millions
-        error = _line(_reason(path, problem).replace(str(path), item.name))
+        error = one_line(_reason(path, problem).replace(str(path), item.name))
     milliseconds = round((time.perf_counter() - start) * 1000, 1)
     return Row(item.name, "" if error else item.target, settings.label, digest, milliseconds, error), not error
 
@@ -129,11 +129,6 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, CONTINUABLE):
         return describe(path, error)
     return f"{path}: {type(error).__name__}: {first_line(error)}"
-
-
-def _line(reason: str) -> str:
-    """A reason on one line, whatever names are in it."""
-    return str(ImageError(reason))
 
 
 def _images(chunk: Chunk) -> Iterator[tuple[Item, Path]]:
@@ -176,7 +171,7 @@ def _to_shard(predictor: Predictor, settings: Settings, chunk: Chunk, out: Path)
             for member, content in members:
                 if _leads_out(member.target):
                     reason = f"{member.name}: leads out of the folder that the shard is unpacked in; rename it"
-                    rows.append(Row(member.name, "", settings.label, "", 0, _line(reason)))
+                    rows.append(Row(member.name, "", settings.label, "", 0, one_line(reason)))
                     whole = False
                 elif isinstance(content, Path):
                     item = Item(member.name, f"{chunk.shard}/{member.target}")

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from keras_fsr.data.folders import FORMATS
-from keras_fsr.errors import DataError, FSRError, ImageError, OutputError
+from keras_fsr.errors import DataError, FSRError, ImageError, OutputError, one_line
 from keras_fsr.files import make_folder, real, sweep
 from keras_fsr.inference.parallel import ahead
 from keras_fsr.inference.video import VIDEOS, Progress, is_video, upscale_video
@@ -143,8 +143,8 @@ def describe(path: Path, error: Exception) -> str:
     if isinstance(error, FSRError):
         return str(error)
     if isinstance(error, MemoryError):
-        return f"{path}: does not fit in memory; use a smaller tile or image"
-    return f"{path}: {error.strerror or error}"
+        return one_line(f"{path}: does not fit in memory; use a smaller tile or image")
+    return one_line(f"{path}: {error.strerror or error}; check the disk and permissions")
 
 
 def _find(folder: Path, out: Path, report: FolderReport) -> list[Path]:

@@ -160,8 +160,8 @@ def check_degradation(recipe: Recipe, where: str) -> None:
 
 def check_presets(shares: Mapping[str, float], section: str, where: str) -> None:
     """Refuses degradations that do not exist or have no share."""
-    if not shares or min(shares.values()) <= 0:
-        raise RecipeError(f"{where}: {section}.presets name no degradation with a share above 0")
+    if not shares or min(shares.values()) <= 0 or sum(shares.values()) == float("inf"):
+        raise RecipeError(f"{where}: {section}.presets name no degradation with a share above 0 and not infinite")
     try:
         presets.mixture(shares)
     except RecipeError as error:

@@ -153,7 +153,7 @@ def test_a_link_that_leads_nowhere_is_told_and_a_pipe_left_alone(source, tmp_pat
     os.mkfifo(source / "pipe.png")
     report = upscale_folder(Copy(), source, tmp_path / "out")
     assert [path.name for path, _ in report.failed] == ["lost.png"]
-    assert report.failed[0][1] == f"{source / 'lost.png'}: No such file or directory"
+    assert report.failed[0][1] == f"{source / 'lost.png'}: No such file or directory; check the disk and permissions"
 
 
 def test_a_folder_that_cannot_be_listed_is_told(source, tmp_path, monkeypatch):
@@ -278,8 +278,8 @@ def test_reports_add_up(tmp_path):
     [
         (OutputError("what it says"), "what it says"),
         (MemoryError(), "a.png: does not fit in memory; use a smaller tile or image"),
-        (OSError(28, "No space left"), "a.png: No space left"),
-        (OSError("odd"), "a.png: odd"),
+        (OSError(28, "No space left"), "a.png: No space left; check the disk and permissions"),
+        (OSError("odd"), "a.png: odd; check the disk and permissions"),
     ],
 )
 def test_every_error_is_one_line_that_names_the_file(error, line):

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,34 +36,36 @@ class Health:
         self.done: list[int] = []
         self.memory: list[float] = []
         self.handles: list[int] = []
-        self.seconds: list[float] = []
+        self.seconds = np.full(total, np.nan)  # of full size, for a list that grows looks like a leak
+        self.count = 0
 
     def add(self, seconds: float) -> None:
         """After one more piece of work, which took so long."""
-        self.seconds.append(seconds)
-        if len(self.seconds) % self.every == 0:
-            self.done.append(len(self.seconds))
+        self.seconds[self.count] = seconds
+        self.count += 1
+        if self.count % self.every == 0:
+            self.done.append(self.count)
             self.memory.append(
                 int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
             )
             self.handles.append(len(os.listdir(f"/proc/{self.pid}/fd")))
 
     def figures(self) -> dict[str, float]:
-        tenth = max(len(self.seconds) // 10, 1)
+        tenth = max(self.count // 10, 1)
         start = next(i for i, done in enumerate(self.done) if done >= tenth)
         slope = np.polyfit(self.done[start:], self.memory[start:], 1)[0]
         first, last = self.seconds[:tenth], self.seconds[-tenth:]
         return {
-            "pieces": len(self.seconds),
+            "pieces": self.count,
             "MB after a tenth": round(self.memory[start] / 1e6, 1),
             "MB at the end": round(self.memory[-1] / 1e6, 1),
             "growth": round(self.memory[-1] / self.memory[start] - 1, 5),
             "slope, bytes a piece": round(float(slope), 1),
             "handles after a tenth": self.handles[start],
             "handles at the end": self.handles[-1],
-            "ms, first tenth": round(1000 * statistics.median(first), 2),
-            "ms, last tenth": round(1000 * statistics.median(last), 2),
-            "ms, longest": round(1000 * max(self.seconds), 1),
+            "ms, first tenth": round(1000 * float(np.median(first)), 2),
+            "ms, last tenth": round(1000 * float(np.median(last)), 2),
+            "ms, longest": round(1000 * float(self.seconds.max()), 1),
         }
 
 

@@ -2,12 +2,10 @@
 
 import functools
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,10 +15,10 @@ from keras_fsr.degradations.learned.engine import NOISE_CHANNELS, SynNetEngine, 
 from keras_fsr.degradations.limits import MAX_SIDE, require, require_between, require_whole
 from keras_fsr.errors import DataError, ModelError, first_line
 from keras_fsr.files import whole_file
+from keras_fsr.keras_file import load_keras
 
 NETWORK = "degradation_x4"  # the shipped one
 MULTIPLE = 8  # of LR pixels, that SynNet's halvings divide
-UNREADABLE = (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error, DataError)  # as .npz
 
 
 @dataclass(frozen=True)
@@ -120,13 +118,24 @@ class LearnedDegradation:
         """Reads what `save` wrote.
 
         Raises:
-            ModelError: the file is missing or something else.
+            ModelError: the file is missing or something else, or the network that it names is missing.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(file["omegas"], str(file["network"]), int(file["scale"]))
-        except UNREADABLE as error:
-            raise ModelError(f"{path}: is no file of a learned degradation ({first_line(error)})") from None
+                camera = cls(file["omegas"], _text(file["network"]), int(file["scale"]))
+            for index in range(len(camera.omegas)):
+                camera.chain(index)
+            if not pretrained.find(camera.network, ".keras").is_file():
+                raise ModelError(f"{camera.network}: no such model file")
+            return camera
+        except Exception as error:  # NumPy raises whatever its zip reader and Python's own parser raise
+            reason = f"{first_line(error)}); give one that fit-degradation wrote"
+            raise ModelError(f"{path}: is no file of a learned degradation ({reason}") from None
+
+
+def _text(array: np.ndarray) -> str:
+    """The text in an array. ValueError for letters that there are not, on which Python breaks down later."""
+    return array.astype("<U").tobytes().decode("utf-32-le").rstrip("\0")
 
 
 def fit_degradation(
@@ -168,17 +177,10 @@ def load_network(name: str) -> Any:
     Raises:
         ModelError: there is none, or it is another network.
     """
-    import keras
-
     from keras_fsr.degradations.learned.network import DegradationTransfer
 
     path = pretrained.find(name, ".keras")
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
-    try:
-        network = keras.models.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever its zip, JSON and HDF5 readers raise
-        raise ModelError(f"{path}: is not a Keras model ({first_line(error)})") from None
+    network = load_keras(path)
     if not isinstance(network, DegradationTransfer):
         raise ModelError(f"{path}: holds no DegNet and SynNet; give a trained degradation")
     return network
