@@ -17,6 +17,7 @@ from keras_fsr.web.jobs import Jobs, Predictors
 
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 BESIDES = 1_000_000  # bytes of a request besides the photo
+SESSIONS = 64  # of which Gradio keeps the page's settings, 40 kB each; by default of 10,000, and they are all the same
 
 
 class Settings(NamedTuple):
@@ -79,6 +80,7 @@ def _launch(blocks: gr.Blocks, settings: Settings) -> str:
             server_port=settings.port,
             auth=settings.login,
             max_file_size=settings.max_upload,
+            state_session_capacity=SESSIONS,
             app_kwargs={"middleware": [guard]},
             prevent_thread_lock=True,
             quiet=True,

@@ -159,7 +159,8 @@ def train(place: Path, kills: int, draw: np.random.Generator) -> int:
 
     def check() -> None:
         for path in (*out.glob("best/*.keras"), *out.glob("*.keras")):
-            weights(path)  # each one whole
+            if path.name[0] != ".":
+                weights(path)  # each one whole
         if (out / "state" / "checkpoint").exists():
             assert list((out / "state").glob("ckpt-*.index"))
 
@@ -169,6 +170,7 @@ def train(place: Path, kills: int, draw: np.random.Generator) -> int:
     assert all(np.array_equal(a, b) for a, b in zip(ended, whole, strict=True))
     ours, theirs = (log(folder / "log.csv") for folder in (out, place / "whole"))
     assert ours == theirs
+    assert not [path for path in out.rglob(".*") if path.is_file()], "unfinished files are left"
     empty(out)
     return killed.kills
 
