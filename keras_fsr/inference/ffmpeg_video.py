@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from keras_fsr.errors import ImageError, OutputError
-from keras_fsr.inference.opencv_video import USUAL_RATE
+from keras_fsr.inference.opencv_video import CONTAINERS, USUAL_RATE
 
 H264 = ("-c:v", "libx264", "-crf", "18")
 MPEG4 = ("-c:v", "mpeg4", "-q:v", "2")  # some builds have no other
@@ -30,6 +30,7 @@ COPY_OR_AAC = (("-c:a", "copy"), ("-c:a", "aac", "-b:a", "192k"))
 
 QUIET = ("ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y")
 SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
+ALONE = ("-protocol_whitelist", "file,pipe", "-format_whitelist", CONTAINERS)  # of an input
 HD = 720  # lines from which players take an untagged video for BT.709, else for BT.601
 # Always BT.709, and said so: an enlarged SD video would be taken for it.
 TO_BT709 = f"scale=out_color_matrix=bt709:out_range=tv:{SCALING},format=yuv420p"
@@ -83,7 +84,7 @@ class FFmpegVideo:
             ImageError: no frame can be read.
         """
         square = f"scale=trunc(iw*sar+0.5):ih:in_color_matrix={self._matrix}:{SCALING},format=rgb24"
-        command = [*QUIET, "-i", _url(self.path), "-map", "0:V:0", "-vf", square, "-r", str(self.rate)]
+        command = [*QUIET, *ALONE, "-i", _url(self.path), "-map", "0:V:0", "-vf", square, "-r", str(self.rate)]
         command += ["-f", "image2pipe", "-c:v", "ppm", "pipe:1"]
         with _process(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as (process, complaint):
             read = 0
@@ -150,7 +151,7 @@ class FFmpegVideo:
 
     def _command(self, temporary: Path, codec: tuple[str, ...], sound: tuple[str, ...] | None) -> list[str]:
         command = [*QUIET, "-f", "image2pipe", "-framerate", str(self.rate), "-c:v", "ppm", "-i", "pipe:0"]
-        command += ["-i", _url(self.path), "-map", "0:v:0"]
+        command += [*ALONE, "-i", _url(self.path), "-map", "0:v:0"]
         if sound:
             command += ["-map", "1:a", *sound]
         command += ["-map_metadata", "1", *(["-metadata", f"comment={self.tag}"] if self.tag else [])]
@@ -162,7 +163,7 @@ class FFmpegVideo:
 
 def _ffprobe(path: Path, *options: str) -> subprocess.CompletedProcess:
     """The finished ffprobe with what it tells of a file, in JSON."""
-    command = ["ffprobe", "-v", "error", "-of", "json", *options, _url(path)]
+    command = ["ffprobe", "-v", "error", "-of", "json", *ALONE, *options, _url(path)]
     return subprocess.run(command, capture_output=True, check=False)
 
 
@@ -210,10 +211,7 @@ def _complaint(log: bytes) -> str:
 
 
 def _url(path: Path) -> str:
-    """A path as ffmpeg takes it: otherwise `a:b.mp4` is a protocol and `-a.mp4` an option.
-
-    Nor does ffmpeg go to a network for what it opens as `file:`, whatever playlist is in there.
-    """
+    """A path as ffmpeg takes it: otherwise `a:b.mp4` is a protocol and `-a.mp4` an option."""
     return f"file:{path}"
 
 

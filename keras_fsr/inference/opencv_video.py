@@ -11,6 +11,10 @@ import numpy as np
 from keras_fsr.errors import ImageError, OutputError
 from keras_fsr.quiet import quiet
 
+CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mpegvideo,h264"
+"""What is read. Playlists and scripts, whatever they are called, would have ffmpeg read other files."""
+
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", f"protocol_whitelist;file|format_whitelist;{CONTAINERS}")
 # OpenCV's own ffmpeg would tell stderr what the one line of an error tells.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 

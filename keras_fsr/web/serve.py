@@ -17,7 +17,9 @@ from keras_fsr.web.jobs import Jobs, Predictors
 
 FOLDER_VARIABLE = "GRADIO_TEMP_DIR"
 BESIDES = 1_000_000  # bytes of a request besides the photo
-SESSIONS = 64  # of which Gradio keeps the page's settings, 40 kB each; by default of 10,000, and they are all the same
+SESSIONS = (
+    64  # of which Gradio keeps the page's settings, 40 kB each; by default of 10,000, and they are all the same
+)
 
 
 class Settings(NamedTuple):

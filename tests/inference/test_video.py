@@ -455,12 +455,23 @@ def test_names_that_mean_something_to_ffmpeg_are_names(clip, tmp_path, monkeypat
     assert (tmp_path / out).stat().st_size > 0
 
 
-@needs_ffmpeg
-def test_a_playlist_under_another_name_fetches_nothing(tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nOTHER\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile 'OTHER'\n",
+    ],
+    ids=["address", "playlist", "script"],
+)
+def test_what_names_other_files_is_no_video(backend, clip, tmp_path, text):
+    other = clip().rename(tmp_path / "other.mp4")
     playlist = tmp_path / "list.mp4"
-    playlist.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n")
-    with pytest.raises(ImageError, match=r"list\.mp4: is damaged or not a video"):
-        upscale_video(playlist, tmp_path / "out.mp4", Enlarge())
+    for name in (other, other.name, f"file:{other}"):
+        playlist.write_text(text.replace("OTHER", str(name)))
+        with pytest.raises(ImageError, match=r"list\.mp4: "):
+            upscale_video(playlist, tmp_path / "out.mp4", Enlarge())
+        assert not (tmp_path / "out.mp4").exists()
 
 
 class Tagged(Enlarge):
