@@ -3,6 +3,7 @@
 import os
 import struct
 import zlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -259,6 +260,39 @@ def test_orientation_is_applied_to_16_bits(tmp_path, extension, orientation):
     picture = read_image(tmp_path / f"a{extension}")
     assert picture.max_value == 65535
     assert_upright(picture.to_8bit(), Image.fromarray(levels), orientation)
+
+
+@pytest.mark.parametrize("gray", [True, False])
+@pytest.mark.parametrize("alpha", [True, False])
+@pytest.mark.parametrize(
+    ("extension", "dtype"), [(".png", "u1"), (".png", "u2"), (".tif", "u1"), (".tif", "u2"), (".webp", "u1")]
+)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_alpha_depth_and_gray_together(tmp_path, orientation, extension, dtype, alpha, gray):
+    stored = make_picture(np.dtype(dtype), gray, alpha)
+    # Written as it lies, with a word in its EXIF on how it is to be turned.
+    write_image(tmp_path / f"a{extension}", replace(stored, exif=exif_block(orientation)))
+    picture = read_image(tmp_path / f"a{extension}")
+    turned = upright(stored.alpha, orientation) if alpha else None
+    assert_same(picture, Picture(upright(stored.pixels, orientation), turned))
+    for name in ("again.png", "again.tif"):
+        write_image(tmp_path / name, picture)
+        assert_same(read_image(tmp_path / name), picture)
+
+
+def upright(levels: np.ndarray, orientation: int) -> np.ndarray:
+    """What EXIF 2.3, table 6, says of each orientation: where the stored first row and column belong."""
+    turned = {
+        1: levels,
+        2: levels[:, ::-1],
+        3: levels[::-1, ::-1],
+        4: levels[::-1],
+        5: levels.swapaxes(0, 1),
+        6: np.rot90(levels, -1),
+        7: np.rot90(levels, 2).swapaxes(0, 1),
+        8: np.rot90(levels),
+    }
+    return np.ascontiguousarray(turned[orientation])
 
 
 def assert_upright(picture: Picture, stored: Image.Image, orientation: int, allowed: int = 0) -> None:

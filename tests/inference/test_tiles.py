@@ -59,6 +59,19 @@ def test_every_small_difference_in_size_tiles_without_a_gap(tile):
         assert difference(upscale(pixels, blurring_network, SCALE, tile, overlap=20), whole) <= 1, width
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_tiled_equals_whole_of_any_size_tile_and_overlap(seed):
+    draw = np.random.default_rng(seed)
+    height, width = draw.integers(1, 260, 2)
+    overlap = int(draw.integers(12, 40))  # twice the network's reach, and a little for the fade
+    tile = int(draw.integers(2 * overlap + 1, 160))
+    dtype = (np.uint8, np.uint16)[seed % 2]
+    pixels = noise(height, width, dtype)
+    whole = upscale(pixels, blurring_network, SCALE, tile=None)
+    tiled = upscale(pixels, blurring_network, SCALE, tile, overlap)
+    assert difference(tiled, whole) <= np.iinfo(dtype).max // 255, (height, width, tile, overlap)
+
+
 def test_whole_is_the_network_on_the_image():
     pixels = noise(40, 48)
     expected = np.rint(blurring_network(pixels.astype(np.float32) / np.float32(255)) * np.float32(255))
