@@ -167,30 +167,3 @@ def test_too_little_memory_is_one_line(tmp_path):
 
 def with_package():
     return os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-
-
-@pytest.mark.parametrize("seconds", [0.6, 2.5, 4.5])
-@pytest.mark.parametrize("kind", ["export", "evaluate"])
-def test_what_is_killed_leaves_whole_files_or_none(kind, seconds, faces, tmp_path):
-    arguments = {
-        "export": ["export", "tflite", "--model", "face_x4", "--quantize", "dynamic", "-o", "out/m.tflite"],
-        "evaluate": ["evaluate", "--model", "face_x4_edge", "--data", str(faces), "--report", "out"],
-    }[kind]
-    (tmp_path / "out").mkdir()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=tmp_path, env=with_package(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    left = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and not path.name.startswith(".")]
-    done = run(*arguments, cwd=tmp_path, env=with_package())
-    assert done.returncode == 0, done.stderr
-    for path in left:
-        assert path.read_bytes()
-        if path.suffix == ".tflite":
-            from keras_fsr.inference.engines import LiteRTEngine
-
-            assert LiteRTEngine(path).scale == 4

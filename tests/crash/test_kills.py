@@ -11,7 +11,7 @@ kills = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(kills)
 
 
-@pytest.mark.parametrize("name", ["train", "folder", "bulk"])
+@pytest.mark.parametrize("name", kills.ROUNDS)
 def test_a_command_that_is_killed_and_started_again_ends_as_if_nothing_had_been(name, tmp_path):
     if name == "bulk":
         pytest.importorskip("distributed")

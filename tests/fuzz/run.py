@@ -138,7 +138,12 @@ def summary(outcomes: Sequence[dict]) -> dict:
     figures = {name: counts([o for o in tried if o["target"] == name]) for name in {o["target"]: 0 for o in tried}}
     faults = [o for o in tried if o["what"] in FAULTS or o["outside"] or o["half"] or o["left"]]
     left_open = sum(max(outcome.get("open", 0), 0) for outcome in outcomes)
-    return {"all": {**counts(tried), "files left open": left_open}, "targets": figures, "faults": faults}
+    processes = sum("open" in outcome for outcome in outcomes)
+    return {
+        "all": {**counts(tried), "files left open": left_open, "processes": processes},
+        "targets": figures,
+        "faults": faults,
+    }
 
 
 def counts(outcomes: Sequence[dict]) -> dict:
