@@ -1,6 +1,8 @@
 """What stands before Gradio: it lets through what the page needs, from the page alone, and no more than the limit."""
 
 import json
+import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 
 PAGES = (
@@ -25,6 +27,8 @@ API = (
     "upload",
     "upload_progress",
 )
+UPLOAD = "gradio_api/upload"
+RESERVE = 100_000_000  # bytes of the disk that uploads leave free
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 POLICY = (
@@ -46,10 +50,11 @@ class Guard:
         local: refuse names of this computer other than localhost, by which a page elsewhere could reach it
             (DNS rebinding).
         max_body: bytes of a request; larger ones get 413, or are broken off.
+        folder: where uploads go; with less than `RESERVE` free on its disk they get 507.
     """
 
-    def __init__(self, app, local: bool, max_body: int):
-        self.app, self.local, self.max_body = app, local, max_body
+    def __init__(self, app, local: bool, max_body: int, folder: Path):
+        self.app, self.local, self.max_body, self.folder = app, local, max_body, folder
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
@@ -78,6 +83,8 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self.max_body:
             return self._too_large()
+        if path.strip("/") == UPLOAD and shutil.disk_usage(self.folder).free < RESERVE + self.max_body:
+            return 507, "the server has no room for more photos; try again in an hour"
         return None
 
     def _too_large(self) -> tuple[int, str]:

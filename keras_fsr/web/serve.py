@@ -53,7 +53,7 @@ def served(settings: Settings, models: Sequence[str]) -> Iterator[str]:
         jobs = Jobs(folder, Predictors(settings.max_pixels))
         blocks = page.build(jobs, models, settings.max_pixels, settings.at_once, settings.queue)
         try:
-            yield _launch(blocks, settings)
+            yield _launch(blocks, settings, folder)
         finally:
             jobs.cancel_all()
             blocks.close(verbose=False)
@@ -73,9 +73,9 @@ def _folder() -> Iterator[Path]:
                 os.environ[FOLDER_VARIABLE] = before
 
 
-def _launch(blocks: gr.Blocks, settings: Settings) -> str:
+def _launch(blocks: gr.Blocks, settings: Settings, folder: Path) -> str:
     host = settings.host.strip("[]")
-    guard = Middleware(Guard, host in LOOPBACK, settings.max_upload + BESIDES)
+    guard = Middleware(Guard, host in LOOPBACK, settings.max_upload + BESIDES, folder)
     try:
         _, address, _ = blocks.launch(
             server_name=f"[{host}]" if ":" in host else host,

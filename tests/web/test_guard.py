@@ -1,6 +1,9 @@
 """What the guard lets through to the server behind it, and what it answers itself."""
 
 import asyncio
+import shutil
+from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +29,7 @@ def ask(path="/", headers=None, body=(b"",), local=True, max_body=100, kind="htt
 
     headers = {"host": "localhost:7860"} | (headers or {})
     scope = {"type": kind, "path": path, "headers": [(n.encode(), v.encode()) for n, v in headers.items()]}
-    asyncio.run(guard.Guard(behind, local, max_body)(scope, receive, send))
+    asyncio.run(guard.Guard(behind, local, max_body, Path("/"))(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), got or None
 
 
@@ -110,6 +113,18 @@ def test_a_request_that_says_that_it_is_too_large_is_refused_unread(length):
     assert status == 413
     assert got is None
     assert headers[b"content-type"] == b"application/json"
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/upload/"])
+def test_uploads_end_before_the_disk_is_full(monkeypatch, path):
+    usage, free = namedtuple("usage", "free"), guard.RESERVE + 100
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(free))
+    assert ask(path)[0] == 200
+    free -= 1
+    status, _, got = ask(path)
+    assert status == 507
+    assert got is None
+    assert ask("/config")[0] == 200
 
 
 def test_one_that_does_not_say_is_broken_off():

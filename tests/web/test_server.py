@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -35,16 +37,16 @@ def ask(address: str, method: str, path: str, body=None, headers=None) -> tuple[
         connection.close()
 
 
-def call(address: str, photo: dict) -> str:
+def call(address: str, photo: dict, session: str = "someone") -> str:
     """What the server says of a photo that is given past the page."""
     config = json.loads(ask(address, "GET", "/config")[1])
     (enlarging,) = [it["id"] for it in config["dependencies"] if it["api_name"] == "enlarge"]
     photo = photo | {"meta": {"_type": "gradio.FileData"}}
-    order = {"data": [photo, "face_x4", 1, False], "fn_index": enlarging, "session_hash": "someone"}
+    order = {"data": [photo, "face_x4", 1, False], "fn_index": enlarging, "session_hash": session}
     body = json.dumps(order).encode()
     status, _ = ask(address, "POST", "/gradio_api/queue/join", body, {"Content-Type": "application/json"})
     assert status == 200
-    return ask(address, "GET", "/gradio_api/queue/data?session_hash=someone")[1].decode()
+    return ask(address, "GET", f"/gradio_api/queue/data?session_hash={session}")[1].decode()
 
 
 def test_files_of_the_server_and_addresses_are_not_taken(site, save_image, monkeypatch):
@@ -89,6 +91,32 @@ def test_photos_are_deleted_after_a_while(serve, save_image, monkeypatch):
             time.sleep(0.1)
         assert not [file for file in folder.rglob("*") if file.is_file()]
     assert not folder.exists()
+
+
+def test_eight_users_are_answered_while_others_are_slow_or_vanish(serve, save_image):
+    content = multipart(save_image("photo.png", np.zeros((8, 8, 3), np.uint8)).read_bytes())
+    head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM['Content-Type']}\r\n"
+    head += f"Content-Length: {len(content)}\r\n\r\n"
+
+    def use(number: int) -> str:
+        path = json.loads(ask(address, "POST", "/gradio_api/upload", content, FORM)[1])[0]
+        return call(address, {"path": path}, f"user{number}")
+
+    with serve() as (address, folder):
+        place = urlsplit(address)
+        slow = [socket.create_connection((place.hostname, place.port), timeout=30) for _ in range(30)]
+        for one in slow:
+            one.sendall(head.encode() + content[:-20])
+        for one in slow[::2]:
+            one.close()
+        with ThreadPoolExecutor(8) as users:
+            answers = list(users.map(use, range(8)))
+        assert all("8 × 8 became 32 × 32" in answer for answer in answers)
+        for one in slow[1::2]:
+            one.sendall(content[-20:])
+            assert one.recv(12) == b"HTTP/1.1 200"
+            one.close()
+        assert len([file for file in folder.rglob("*") if file.is_file()]) == 8 * 2 + 1  # equal uploads are one file
 
 
 def test_too_large_a_request_is_refused(site, capfd):
