@@ -12,10 +12,6 @@ from keras_fsr.errors import OutputError
 WEIGHTS_VARIABLE = "KERAS_FSR_WEIGHTS"
 """Environment variable that names the folder of weights which are not the project's to ship."""
 
-# Names that no file has any more. Python keeps the parts of paths in a table, which names of one use would make grow.
-_free: list[str] = []
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_free.clear)
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
 
 
@@ -27,8 +23,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         OutputError: the operating system refuses.
     """
     path = Path(path)
-    name = _name()
-    temporary = path.with_name(f".{name}{path.suffix}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -38,15 +33,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         ) from error
     finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-            _free.append(name)
-
-
-def _name() -> str:
-    try:
-        return _free.pop()
-    except IndexError:
-        return uuid.uuid4().hex
+            temporary.unlink()
 
 
 def sweep(folder: Path | str, until: float) -> None:

@@ -1,7 +1,6 @@
 """Writing whole files or none."""
 
 import os
-from contextlib import suppress
 
 import pytest
 
@@ -18,22 +17,6 @@ def test_a_whole_file_takes_its_place(tmp_path):
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_names_of_unfinished_files_are_used_again_but_never_by_two_at_once(tmp_path):
-    with whole_file(tmp_path / "a.txt") as first, whole_file(tmp_path / "b.txt") as second:
-        assert first.stem != second.stem
-        first.touch()
-        second.touch()
-    with whole_file(tmp_path / "c.txt") as third:
-        assert third.name in (first.name, second.name)
-        third.touch()
-        if (child := os.fork()) == 0:  # which must not write to files of its parent's
-            with suppress(BaseException), whole_file(tmp_path / "d.txt") as fourth:
-                os._exit(int(fourth.name in (first.name, second.name)))
-            os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.txt", "b.txt", "c.txt"]
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])

@@ -58,6 +58,7 @@ class Health:
         return {
             "pieces": self.count,
             "MB after a tenth": round(self.memory[start] / 1e6, 1),
+            "MB after half": round(self.memory[len(self.memory) // 2] / 1e6, 1),
             "MB at the end": round(self.memory[-1] / 1e6, 1),
             "growth": round(self.memory[-1] / self.memory[start] - 1, 5),
             "slope, bytes a piece": round(float(slope), 1),
@@ -74,7 +75,7 @@ def loop(count: int) -> dict[str, float]:
     from keras_fsr import Predictor
     from keras_fsr.errors import FSRError
 
-    predictor, health = Predictor("face_x4_edge", threads=1), Health(os.getpid(), count)
+    predictor, health = Predictor(threads=1), Health(os.getpid(), count)
     with tempfile.TemporaryDirectory() as folder:
         files = list(make_files(Path(folder)))
         bad = Path(folder, "bad.png")
