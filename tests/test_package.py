@@ -14,7 +14,7 @@ PACKAGE = Path(keras_fsr.__file__).parent
 
 # Each part imports from its own floor or a lower one; those of SIBLINGS not from each other.
 FLOORS = (
-    {"errors", "files", "keras_file", "layers", "machine", "pretrained", "quiet", "recipes", "settings"},
+    {"archives", "errors", "files", "layers", "machine", "pretrained", "quiet", "recipes", "settings"},
     {"generators", "discriminators", "extractors"},
     {"losses", "metrics", "degradations", "data"},
     {"training", "inference", "evaluation"},

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_fsr.archives import check_h5, load_npz
 from keras_fsr.errors import ModelError, first_line
 from keras_fsr.files import WEIGHTS_VARIABLE
 
@@ -73,7 +74,7 @@ class NpzWeights:
     """`<layer>__kernel` and `<layer>__bias` of a NumPy archive."""
 
     def __init__(self, path: Path):
-        self.file = np.load(path, allow_pickle=False)
+        self.file = load_npz(path)
 
     def get(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
         return self.file[f"{layer}__kernel"], self.file[f"{layer}__bias"]
@@ -92,6 +93,7 @@ class H5Weights:
         import h5py
 
         self.file = h5py.File(path, "r")
+        check_h5(self.file, path.stat().st_size)
 
     def get(self, layer: str) -> tuple[np.ndarray, np.ndarray]:
         group = self.file[layer]

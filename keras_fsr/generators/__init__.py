@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-from keras_fsr.keras_file import load_keras
+from keras_fsr.archives import load_keras
 
 # name in recipes -> (module, class)
 _GENERATORS = {

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from keras_fsr.archives import load_npz
 from keras_fsr.errors import ModelError, first_line
 
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -144,7 +145,7 @@ def _read_stream(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
+    with load_npz(path) as archive:
         arrays = {name: archive[name] for name in archive.files}
     for name, array in arrays.items():
         if array.dtype != FLOAT:

@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_fsr.archives import load_npz
 from keras_fsr.errors import ModelError, first_line
 from keras_fsr.files import WEIGHTS_VARIABLE
 from keras_fsr.losses.torch_weights import read_state
@@ -106,7 +107,7 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     if path.suffix != ".npz":
         state = read_state(path).items()
         return dict(_convert(name, array) for name, array in state if not name.startswith("classifier."))
-    archive = np.load(path)
+    archive = load_npz(path)
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise ValueError("it is no .npz archive")
     with archive:

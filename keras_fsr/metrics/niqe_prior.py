@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_fsr.archives import load_npz
 from keras_fsr.errors import ModelError, first_line
 from keras_fsr.files import WEIGHTS_VARIABLE, make_folder, whole_file
 
@@ -126,7 +127,7 @@ def read_prior(path: Path) -> Prior:
             arrays = loadmat(path)
             mean, covariance = arrays["mu_prisparam"], arrays["cov_prisparam"]
         else:
-            with np.load(path) as arrays:
+            with load_npz(path) as arrays:
                 mean, covariance = arrays["mu_pris_param"], arrays["cov_pris_param"]
         return Prior(mean.astype(np.float64).reshape(-1), covariance.astype(np.float64))
     except ModuleNotFoundError:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 from pathlib import Path
 
 import corpus
@@ -100,6 +101,18 @@ def test_an_array_of_terabytes_is_refused(tmp_path):
     path.write_bytes(corpus.zip_file({"omegas.npy": file.getvalue(), "network.npy": b"", "scale.npy": b""}))
     with pytest.raises(ModelError, match=r"a\.npz: is no file of a learned degradation"):
         LearnedDegradation.load(path)
+
+
+@pytest.mark.parametrize("read", [LearnedDegradation.load, read_prior])
+def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused_unread(tmp_path, read):
+    path = tmp_path / "a.npz"
+    names = ("omegas", "network", "scale", "mu_pris_param", "cov_pris_param")
+    np.savez_compressed(path, **dict.fromkeys(names, np.zeros(5_000_000)))
+    tracemalloc.start()
+    with pytest.raises(ModelError, match="it unpacks to 2000"):
+        read(path)
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

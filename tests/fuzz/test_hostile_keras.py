@@ -1,15 +1,18 @@
 """`.keras` files of strangers: nothing in them runs, and none asks for a terabyte and gets it."""
 
 import base64
+import io
 import json
 import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import corpus
+import h5py
 import keras
 import pytest
 from hostile import Evil, function, layer, network, refused
@@ -84,6 +87,25 @@ def test_a_zip_bomb_is_refused_unread(make_keras, name):
     members = corpus.unzipped(path.read_bytes()) | {name: bytes(50_000_000)}
     path.write_bytes(corpus.zip_file(members, zipfile.ZIP_DEFLATED))
     refused(path, "it unpacks to 50")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_arrays_that_are_not_in_the_file_are_refused_before_they_are_read(make_keras, tmp_path, elsewhere):
+    file = io.BytesIO(corpus.unzipped(corpus.keras_models()["plain.keras"])["model.weights.h5"])
+    with h5py.File(file, "r+") as weights:
+        names = []
+        weights.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        del weights[names[0]]
+        if elsewhere:
+            (tmp_path / "secret").write_bytes(bytes(64))
+            weights.create_dataset(names[0], (16,), "f4", external=[(str(tmp_path / "secret"), 0, 64)])
+        else:
+            weights.create_dataset(names[0], (700_000_000,), "f4", chunks=True)  # of which nothing is there
+    tracemalloc.start()
+    path = make_keras(**{"model.weights.h5": file.getvalue()})
+    refused(path, "lies in another file" if elsewhere else "it unpacks to 2800")
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

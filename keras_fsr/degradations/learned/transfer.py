@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from keras_fsr import pretrained
+from keras_fsr.archives import load_keras, load_npz
 from keras_fsr.degradations.classical import Chain, draw_seed
 from keras_fsr.degradations.learned.engine import NOISE_CHANNELS, SynNetEngine, convert
 from keras_fsr.degradations.limits import MAX_SIDE, require, require_between, require_whole
 from keras_fsr.errors import DataError, ModelError, first_line
 from keras_fsr.files import whole_file
-from keras_fsr.keras_file import load_keras
 
 NETWORK = "degradation_x4"  # the shipped one
 MULTIPLE = 8  # of LR pixels, that SynNet's halvings divide
@@ -121,7 +121,7 @@ class LearnedDegradation:
             ModelError: the file is missing or something else, or the network that it names is missing.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with load_npz(path) as file:
                 camera = cls(file["omegas"], _text(file["network"]), int(file["scale"]))
             for index in range(len(camera.omegas)):
                 camera.chain(index)

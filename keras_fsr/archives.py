@@ -1,5 +1,8 @@
-"""`.keras` files of strangers: nothing in them runs, is written, or takes more memory than the file is large."""
+"""`.keras`, `.h5` and `.npz` files of strangers: nothing in them runs or is written, and they take about as much
+memory as they are large, whatever they say of themselves.
+"""
 
+import io
 import json
 import math
 import threading
@@ -9,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_fsr.errors import ModelError, first_line
 
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}  # of a `.keras` file without a vocabulary
@@ -16,6 +21,7 @@ _LARGEST_CONFIG = 2**24  # bytes
 _LARGEST_NUMBER = 2**16  # of layers, channels or pixels
 _NO_COUNTS = {"seed", "shared_object_id"}
 _EXPANSION = 20  # Keras packs nothing; what others have packed again is hardly smaller
+_SMALL = 2**24  # bytes that anything may take
 _counting = threading.Lock()
 
 
@@ -41,6 +47,40 @@ def load_keras(path: Path | str) -> Any:
         ) from None
 
 
+def load_npz(path: Path | str) -> Any:
+    """The open archive of arrays, without pickles.
+
+    Raises:
+        Exception: whatever NumPy and its zip reader raise; ValueError for what unpacks to far more than it is.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            _check_size(sum(member.file_size for member in archive.infolist()), Path(path).stat().st_size)
+    return np.load(path, allow_pickle=False)
+
+
+def check_h5(file: Any, size: int) -> None:
+    """ValueError for an open HDF5 file of so many bytes whose arrays are much larger, or lie in other files."""
+    import h5py
+
+    total = 0
+
+    def count(name: str, item: Any) -> None:
+        nonlocal total
+        if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise ValueError(f"its {name} lies in another file")
+            total += item.size * item.dtype.itemsize
+
+    file.visititems(count)
+    _check_size(total, size)
+
+
+def _check_size(unpacked: int, size: int) -> None:
+    if unpacked > _EXPANSION * size + _SMALL:
+        raise ValueError(f"it unpacks to {unpacked} bytes, which nothing of {size} bytes does")
+
+
 def _check_archive(path: Path) -> int:
     """Bytes of the weights. ValueError for members that no generator has, which Keras would write to the disk, and
     for sizes that only a bomb has.
@@ -52,6 +92,11 @@ def _check_archive(path: Path) -> int:
         if sizes.get("config.json", 0) > _LARGEST_CONFIG or sum(sizes.values()) > _EXPANSION * path.stat().st_size:
             raise ValueError(f"it unpacks to {sum(sizes.values())} bytes, which no generator does")
         json.loads(archive.read("config.json"), object_pairs_hook=_check_numbers)
+        if "model.weights.h5" in sizes:
+            import h5py
+
+            with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+                check_h5(file, sizes["model.weights.h5"])
     return sizes.get("model.weights.h5", 0)
 
 
