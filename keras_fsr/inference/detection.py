@@ -116,6 +116,7 @@ class YuNetDetector:
         self.path = Path(path or find_yunet())
         if not self.path.is_file():
             raise ModelError(f"{self.path}: does not exist; give YuNet's .onnx file, haar or yunet")
+        self._content = np.frombuffer(self.path.read_bytes(), np.uint8)  # OpenCV crashes on names that are no text
         self.threshold, self.enlarged = threshold, enlarged
         self._search(np.zeros((self.LEAST, self.LEAST, 3), np.uint8))
 
@@ -144,12 +145,15 @@ class YuNetDetector:
         size = bgr.shape[1::-1]
         try:
             network = cv2.FaceDetectorYN.create(
-                str(self.path), "", size, self.threshold, self.NEIGHBOURING, self.MOST
+                "onnx", self._content, np.empty(0, np.uint8), size, self.threshold, self.NEIGHBOURING, self.MOST
             )
             rows = network.detect(bgr)[1]
         except cv2.error as error:
             raise ModelError(f"{self.path}: is no face detector YuNet ({first_line(error)})") from None
-        return [_face_of(row) for row in ([] if rows is None else rows.tolist())]
+        if rows is None:
+            return []
+        # A network of other weights may say anything.
+        return [_face_of(row) for row in rows.tolist() if np.isfinite(row).all() and min(row[2:4]) > 0]
 
 
 def find_detector(detector: str | Path) -> Detector:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from keras_fsr.errors import ImageError, OutputError
+from keras_fsr.errors import FSRError, ImageError, OutputError
 from keras_fsr.quiet import quiet
 
 CONTAINERS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mpegvideo,h264"
@@ -42,7 +42,7 @@ class OpenCVVideo:
 
     def _open(self) -> cv2.VideoCapture:
         with quiet():
-            capture = cv2.VideoCapture(str(self.path.absolute()), cv2.CAP_FFMPEG)
+            capture = cv2.VideoCapture(_name(self.path, self.path, ImageError), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise ImageError(f"{self.path}: is damaged or not a video; get a complete copy")
         return capture
@@ -87,6 +87,7 @@ class OpenCVVideo:
         Raises:
             OutputError: the file cannot be written.
         """
+        name = _name(temporary, out, OutputError)
         writer = cv2.VideoWriter()
         written = 0
 
@@ -96,7 +97,7 @@ class OpenCVVideo:
                 code = cv2.VideoWriter.fourcc(*CODECS.get(out.suffix.lower(), "mp4v"))
                 size = pixels.shape[1::-1]
                 with quiet():
-                    opened = writer.open(str(temporary.absolute()), cv2.CAP_FFMPEG, code, self.rate, size)
+                    opened = writer.open(name, cv2.CAP_FFMPEG, code, self.rate, size)
                 if not opened:
                     raise OutputError(
                         f"{out}: cannot be written as {size[0]}x{size[1]} video by OpenCV; "
@@ -109,17 +110,27 @@ class OpenCVVideo:
             yield write
         finally:
             writer.release()
-        self._check_written(temporary, out, written)
+        self._check_written(name, out, written)
         notes.append(f"{out}: was written without sound, if there was any; install ffmpeg to keep it")
         if self.tag:
             notes.append(f"{out}: does not say in its metadata that it is AI-enhanced; install ffmpeg for that")
 
     @staticmethod
-    def _check_written(temporary: Path, out: Path, written: int) -> None:
+    def _check_written(name: str, out: Path, written: int) -> None:
         """OpenCV does not tell of a disk that fills up."""
         with quiet():
-            capture = cv2.VideoCapture(str(temporary.absolute()), cv2.CAP_FFMPEG)
+            capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
         capture.release()
         if count < written - 1:  # some containers have their length in seconds, rounded
             raise OutputError(f"{out}: cannot be written whole; check the folder's free space")
+
+
+def _name(path: Path, shown: Path, error: type[FSRError]) -> str:
+    """A path as OpenCV takes it, which crashes on one that is no text; the error is for the path that is shown."""
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise error(f"{shown}: its path is no UTF-8, which OpenCV needs; rename it, or install ffmpeg") from None
+    return name

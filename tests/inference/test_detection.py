@@ -93,6 +93,27 @@ def test_yunet_gives_landmarks_in_the_picture_and_a_score(astronaut):
 
 
 @needs_yunet
+def test_a_file_whose_name_is_no_text_is_read(astronaut, tmp_path):
+    file = tmp_path / os.fsdecode(b"y\xe9.onnx")
+    file.symlink_to(SHARED / yunet_weights.NAME)
+    assert len(YuNetDetector(file)(astronaut)) == 1
+
+
+def test_what_no_face_can_be_is_left_out(tmp_path, monkeypatch):
+    good = [10, 12, 20, 24, *range(10), 0.9]
+    rows = [good, [np.nan, *good[1:]], [*good[:2], np.inf, *good[3:]], [*good[:3], 0, *good[4:]]]
+
+    class Network:
+        def detect(self, bgr):
+            return 1, np.array(rows, np.float32)
+
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: Network())
+    (tmp_path / "other.onnx").write_bytes(b"other weights")
+    (face,) = YuNetDetector(tmp_path / "other.onnx", enlarged=1)(np.zeros((64, 64, 3), np.uint8))
+    assert (face.left, face.height) == (10, 24)
+
+
+@needs_yunet
 def test_yunet_finds_the_same_in_tiles(astronaut, monkeypatch):
     picture = np.tile(astronaut[:256, 96:352], (1, 3, 1))
     whole = YuNetDetector(SHARED / yunet_weights.NAME)(picture)
@@ -157,10 +178,11 @@ def test_detectors_go_by_name_or_file(tmp_path, monkeypatch):
         find_detector("retina")
     with pytest.raises(ModelError, match=r"none\.onnx: does not exist"):
         find_detector(tmp_path / "none.onnx")
-    (tmp_path / "bad.onnx").write_bytes(b"no network")
-    with pytest.raises(ModelError, match=r"bad\.onnx: is no face detector YuNet") as caught:
-        find_detector(str(tmp_path / "bad.onnx"))
-    assert "\n" not in str(caught.value)
+    for content in (b"no network", b""):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(ModelError, match=r"bad\.onnx: is no face detector YuNet") as caught:
+            find_detector(str(tmp_path / "bad.onnx"))
+        assert "\n" not in str(caught.value)
     monkeypatch.setenv("KERAS_FSR_WEIGHTS", str(tmp_path / "empty"))
     with pytest.raises(ModelError, match="empty: holds no weights of YuNet; put face_detection_yunet_2026may"):
         find_detector("yunet")

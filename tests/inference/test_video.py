@@ -1,6 +1,7 @@
 """Videos of a few small frames: what goes in comes out, larger; with ffmpeg where it is installed, and without."""
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
@@ -453,6 +454,17 @@ def test_names_that_mean_something_to_ffmpeg_are_names(clip, tmp_path, monkeypat
     out = f"-out {name[:3]}.mp4"
     assert upscale_video(name, out, Enlarge()) == []
     assert (tmp_path / out).stat().st_size > 0
+
+
+def test_names_that_are_no_text_are_told_without_ffmpeg(without_ffmpeg, clip, tmp_path):
+    folder = tmp_path / os.fsdecode(b"c\xe9")
+    folder.mkdir()
+    told = r"c\?.a\.avi: its path is no UTF-8.*; rename it, or install ffmpeg"
+    with pytest.raises(OutputError, match=told):
+        upscale_video(clip(), folder / "a.avi", Enlarge())
+    clip().rename(folder / "a.avi")
+    with pytest.raises(ImageError, match=told):
+        upscale_video(folder / "a.avi", tmp_path / "out.avi", Enlarge())
 
 
 @pytest.mark.parametrize(
