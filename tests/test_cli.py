@@ -125,9 +125,11 @@ def test_models_tells_what_a_file_says_of_itself(tmp_path, capsys):
     path.write_bytes(pretrained.weights("face_x4").read_bytes())
     assert cli.main(["models", str(path)]) == 0  # no metadata: its tensors
     assert json.loads(capsys.readouterr().out)["output"]["shape"] == [1, -1, -1, 3]
-    write_metadata(path, {"name": "mine", "scale": 4, "quantization": "dynamic"})
+    write_metadata(path, {"name": "mine \x9b2J", "scale": 4, "quantization": "dynamic"})
     assert cli.main(["models", str(path)]) == 0
-    assert json.loads(capsys.readouterr().out)["name"] == "mine"
+    out = capsys.readouterr().out
+    assert json.loads(out)["name"] == "mine \x9b2J"
+    assert out.isascii()
 
 
 def test_models_refuses_files_that_tell_nothing(tmp_path, capsys):

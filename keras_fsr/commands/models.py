@@ -25,7 +25,7 @@ def run(arguments) -> None:
     from keras_fsr import pretrained
 
     if arguments.name:
-        print(json.dumps(facts_of(arguments.name), indent=2, ensure_ascii=False))
+        print(json.dumps(facts_of(arguments.name), indent=2))  # in ASCII: a file's words may command a terminal
         return
     print(f"{'name':20} {'scale':>5} {'MB':>6}  {'licence':12} {'purpose':40} figures")
     for name in [*pretrained.names(), *pretrained.names(pretrained.DEGRADATION)]:

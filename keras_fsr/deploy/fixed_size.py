@@ -33,11 +33,12 @@ def fix_size(model: str | Path, path: Path | str, size: tuple[int, int]) -> Path
     original = LiteRTEngine(source)
     if original.size:
         raise ModelError(f"{source}: is made for {original.size[0]}x{original.size[1]} pixels; give one for any size")
+    metadata = read_metadata(source)
     image = np.random.default_rng(0).random((*size, 3), np.float32)
     expected = original(image)
     with whole_file(path) as temporary:
         temporary.write_bytes(resized(source, size))
-        if metadata := read_metadata(temporary):
+        if metadata:
             write_metadata(temporary, metadata | ends_of(temporary))
         if not np.array_equal(LiteRTEngine(temporary)(image), expected):
             raise ModelError(f"{source}: computes otherwise at a fixed size; export it from its .keras file")
@@ -50,7 +51,7 @@ def resized(source: Path, size: tuple[int, int]) -> bytes:
 
     # With delegates most tensors would have no shape.
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(str(source), experimental_op_resolver_type=plain)
+    interpreter = Interpreter(model_content=source.read_bytes(), experimental_op_resolver_type=plain)
     (tensor,) = interpreter.get_input_details()
     interpreter.resize_tensor_input(tensor["index"], (1, *size, 3))
     interpreter.allocate_tensors()

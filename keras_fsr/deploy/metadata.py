@@ -52,7 +52,8 @@ def ends_of(path: Path | str) -> dict[str, dict]:
 def tensor_facts(tensor, kind: str) -> dict:
     """Name, type and shape of an input or output; -1 stands for any size."""
     shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
-    facts = {"name": tensor.name.decode(), "type": kind.lower(), "shape": [int(side) for side in shape]}
+    name = (tensor.name or b"").decode()
+    facts = {"name": name, "type": kind.lower(), "shape": [int(side) for side in shape]}
     if kind == "FLOAT32":
         return facts | {"range": [0.0, 1.0]}
     scheme = tensor.quantization
@@ -65,7 +66,7 @@ def write_metadata(path: Path | str, metadata: dict) -> None:
     from ai_edge_litert import schema_py_generated as schema
 
     model, constants = unpacked(path)
-    model.description = f"{metadata['name']} x{metadata['scale']}, {metadata['quantization']}, keras_fsr"
+    model.description = _description(metadata)
     model.metadata = [entry for entry in model.metadata or [] if entry.name != BUFFER.encode()]
     entry = schema.MetadataT()
     entry.name, entry.buffer = BUFFER, len(constants)
@@ -75,14 +76,22 @@ def write_metadata(path: Path | str, metadata: dict) -> None:
     Path(path).write_bytes(packed(model, constants))
 
 
+def _description(metadata: dict) -> str:
+    return f"{metadata['name']} x{metadata['scale']}, {metadata['quantization']}, keras_fsr"
+
+
 def read_metadata(path: Path | str) -> dict:
     """The metadata of a TFLite file; empty if it has none of this package's.
 
     Raises:
         ModelError: the file is missing, is no super-resolution model, or its metadata are damaged.
     """
-    content = TFLiteFile(path).metadata(BUFFER)
+    file = TFLiteFile(path)
     try:
-        return json.loads(content.tobytes()) if content.size else {}
-    except ValueError:
+        content = file.metadata(BUFFER)
+        metadata = json.loads(content.tobytes()) if content.size else {}
+        if content.size:
+            _description(metadata).encode()  # what every writer has put there
+    except (ValueError, RecursionError, IndexError, TypeError, KeyError):
         raise ModelError(f"{path}: its metadata are damaged; export it again") from None
+    return metadata

@@ -1,5 +1,7 @@
 """One size for a file that takes any: it computes the same there, and nowhere else."""
 
+import os
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -57,6 +59,12 @@ def test_shipped_model_without_metadata_is_fixed_too(tmp_path):
     assert fix_size("face_x4", path, (16, 20)) == path
     assert LiteRTEngine(path).size == (16, 20)
     assert read_metadata(path) == read_metadata(pretrained.weights("face_x4"))
+
+
+def test_file_whose_name_is_no_text_is_fixed(tmp_path):
+    source = tmp_path / os.fsdecode(b"\xe9.tflite")
+    source.write_bytes(pretrained.weights("face_x4").read_bytes())
+    assert LiteRTEngine(fix_size(source, tmp_path / "m.tflite", (16, 20))).size == (16, 20)
 
 
 def test_what_cannot_be_fixed_is_refused_and_nothing_written(int8_file, tmp_path):

@@ -8,14 +8,16 @@ from ai_edge_litert import schema_py_generated as schema
 
 import keras_fsr
 from keras_fsr import pretrained
+from keras_fsr.deploy.fixed_size import fix_size
 from keras_fsr.deploy.form import Form
-from keras_fsr.deploy.metadata import BUFFER, read_metadata, write_metadata
-from keras_fsr.deploy.packing import ALIGNMENT, packed
+from keras_fsr.deploy.metadata import BUFFER, ends_of, read_metadata, write_metadata
+from keras_fsr.deploy.packing import ALIGNMENT, packed, unpacked
 from keras_fsr.deploy.tflite import export, export_tflite
 from keras_fsr.errors import ModelError
 from keras_fsr.inference.engines import LiteRTEngine
 from keras_fsr.inference.tflite_file import TFLiteFile, dequantized, is_quantized
 
+SURROGATE = rb'{"name": "\ud800", "scale": 4, "quantization": "none"}'
 FACTS = {"name": "face", "scale": 4, "quantization": "none", "author": "Zoë"}
 
 
@@ -88,6 +90,32 @@ def test_damaged_metadata_and_other_files_are_told(tmp_path):
         read_metadata(path)
     with pytest.raises(ModelError, match=r"none.tflite: no such model file"):
         read_metadata(tmp_path / "none.tflite")
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b"[1]", b"[]", b'{"a": 1}', SURROGATE, None])
+def test_metadata_of_another_form_are_damaged(tmp_path, content):
+    path = copy_of_shipped(tmp_path)
+    write_metadata(path, FACTS)
+    model, constants = unpacked(path)
+    entry = next(entry for entry in model.metadata if entry.name == BUFFER.encode())
+    if content is None:
+        entry.buffer = 9999
+    else:
+        constants[entry.buffer] = np.frombuffer(content, np.uint8)
+    path.write_bytes(packed(model, constants))
+    with pytest.raises(ModelError, match=r"m.tflite: its metadata are damaged"):
+        read_metadata(path)
+    with pytest.raises(ModelError, match=r"m.tflite: its metadata are damaged"):
+        fix_size(path, tmp_path / "fixed.tflite", (16, 16))
+
+
+def test_tensors_need_no_name(tmp_path):
+    path = copy_of_shipped(tmp_path)
+    model, constants = unpacked(path)
+    (graph,) = model.subgraphs
+    graph.tensors[graph.inputs[0]].name = None
+    path.write_bytes(packed(model, constants))
+    assert ends_of(path)["input"]["name"] == ""
 
 
 def test_export_states_the_contract(edge, many_faces, tmp_path):
