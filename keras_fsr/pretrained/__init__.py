@@ -49,7 +49,7 @@ def card(name: str) -> Card:
         ModelError: no model has that name.
     """
     path = FOLDER / f"{name}.json"
-    if not path.is_file():
+    if Path(name).name != name or not path.is_file():
         raise ModelError(f"{name}: no such model; shipped are {', '.join(names())}, or give a file")
     return Card(**json.loads(path.read_text(encoding="utf-8")))
 

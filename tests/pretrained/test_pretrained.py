@@ -33,6 +33,13 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_name_leads_to_no_other_folder(folder):
+    (folder.parent / "X.json").write_text("[1]", encoding="utf-8")
+    for name in (str(folder.parent / "X"), "../X", "sub/../tiny_x2", str(folder / "tiny_x2")):
+        with pytest.raises(ModelError, match=f"{name}: no such model; shipped are tiny_x2, or give a file"):
+            pretrained.find(name)
+
+
 def test_names_are_those_of_the_cards(folder):
     (folder / "another_x4.json").write_text(json.dumps({**CARD, "name": "another_x4"}))
     (folder / "camera_x4.json").write_text(json.dumps({**CARD, "name": "camera_x4", "kind": "degradation"}))
