@@ -185,10 +185,11 @@ class Predictor:
 def label_of(
     model: str | Path, strength: float | None, fidelity: str | Path | None, ensemble: bool, sha256: str
 ) -> str:
-    """What tells results of different pixels apart, e.g. "face_x4_gan@0.5:0123456789ab"."""
+    """What tells results of different pixels apart, e.g. "face_x4_gan@0.5:0123456789ab"; it is written into them."""
     mixed = "" if strength is None else f"@{strength:g}"
     other = "" if fidelity is None else f"+{Path(fidelity).name}"
-    return f"{Path(model).name}{mixed}{other}{'+ensemble' if ensemble else ''}:{sha256[:12]}"
+    label = f"{Path(model).name}{mixed}{other}{'+ensemble' if ensemble else ''}:{sha256[:12]}"
+    return label.encode(errors="replace").decode()  # names of files need not be text
 
 
 class SelfEnsemble:

@@ -1,5 +1,7 @@
 """The Predictor with the shipped model: arrays, files, folders, tiles."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,12 +93,22 @@ def test_files_say_that_they_are_enhanced_and_by_what(predictor, portrait, tmp_p
 
 def test_label_tells_models_apart():
     given = [("face_x4_gan", None, None, False), ("face_x4_gan", 0.5, None, False)]
-    given += [("/a/m.tflite", 0.25, "/b/f.tflite", True)]
+    given += [("/a/m.tflite", 0.25, "/b/f.tflite", True), ("/a/\udce9.tflite", None, None, False)]
     assert [label_of(*arguments, "0123456789abcdef") for arguments in given] == [
         "face_x4_gan:0123456789ab",
         "face_x4_gan@0.5:0123456789ab",
         "m.tflite@0.25+f.tflite+ensemble:0123456789ab",
+        "?.tflite:0123456789ab",
     ]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_the_name_of_a_model_need_not_be_text(portrait, tmp_path, name):
+    model = tmp_path / os.fsdecode(b"\xe9.tflite")
+    model.symlink_to(pretrained.weights("face_x4"))
+    Image.fromarray(portrait[:8, :8]).save(tmp_path / "in.png")
+    with Image.open(Predictor(model).predict(tmp_path / "in.png", tmp_path / name)) as result:
+        assert "by ?.tflite:" in result.getexif()[0x0131]
 
 
 def test_a_file_without_output_gives_the_array(predictor, portrait, tmp_path):
