@@ -1,5 +1,7 @@
 """Files and folders that are written: whole or not at all, and one clear line where that fails."""
 
+import csv
+import io
 import os
 import re
 import uuid
@@ -11,6 +13,8 @@ from keras_fsr.errors import OutputError
 
 WEIGHTS_VARIABLE = "KERAS_FSR_WEIGHTS"
 """Environment variable that names the folder of weights which are not the project's to ship."""
+
+LARGEST_TABLE = 100_000_000  # bytes
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
 
@@ -47,6 +51,39 @@ def sweep(folder: Path | str, until: float) -> None:
             with suppress(OSError):
                 if path.stat().st_mtime < until:
                     path.unlink()
+
+
+def read_text(path: Path | str, most: int, encoding: str = "utf-8-sig") -> str:
+    """The text of a file, without waiting for what may never come or end.
+
+    Raises:
+        OSError: the operating system refuses.
+        ValueError: it is a folder, a pipe or a device, has more than `most` bytes, or is no text of that encoding.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError("it is a directory, pipe or device, not a file")
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has over {most / 10**6:.3g} MB")
+    return content.decode(encoding)
+
+
+def read_csv(path: Path | str) -> tuple[list[dict[str, str | None]], list[str]]:
+    """The rows of a CSV, whose missing cells are None, and its heading.
+
+    Raises:
+        OSError, ValueError: as `read_text`, or it is no CSV.
+    """
+    text = read_text(path, LARGEST_TABLE)
+    if "\0" in text:
+        raise ValueError("it has a zero byte")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        return list(reader), list(reader.fieldnames or ())
+    except csv.Error as error:
+        raise ValueError(error) from error
 
 
 def real(path: Path | str) -> Path:

@@ -2,16 +2,19 @@
 
 import dataclasses
 import difflib
+import math
 import reprlib
 import types
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from keras_fsr.errors import RecipeError, first_line
+from keras_fsr.files import read_text
 
-LONGEST = 2**17  # letters of a file
+LONGEST = 2**17  # bytes of a file
 SHOWN = reprlib.Repr()
 SHOWN.maxstring = SHOWN.maxlong = SHOWN.maxother = 80
 
@@ -25,18 +28,35 @@ def read_yaml(path: Path, starts_with: str) -> dict:
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
-        if len(text) > LONGEST:
-            raise ValueError(f"{len(text)} letters")
+        text = read_text(path, LONGEST)
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise ValueError("an alias; write the value again")
-        values = yaml.safe_load(text)
+        values = load_plain(text)
     except Exception as error:  # a tag that does not fit its value makes PyYAML raise nearly anything
         reason = " ".join(str(error).split())[:500] or first_line(error)
         raise RecipeError(f"{path}: is not plain YAML ({reason}); it starts with '{starts_with}'") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: holds no keys; it starts with '{starts_with}'")
     return values
+
+
+def load_plain(text: str) -> Any:
+    """What a YAML text says; raises nearly anything for what is none."""
+    import yaml
+
+    value = yaml.safe_load(text)
+    if is_huge(value):
+        raise ValueError("a whole number of more than 64 bits")
+    return value
+
+
+def is_huge(value: Any) -> bool:
+    """Whether there is a whole number in a value that no setting means, and Python may not even print."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple | set):
+        return any(map(is_huge, value))
+    return isinstance(value, int) and value.bit_length() > 64
 
 
 def build(kind: type, values: Any, where: str):
@@ -81,10 +101,10 @@ def convert(hint, value, where: str):
         return {key: item if of is Any else convert(of, item, f"{where}.{key}") for key, item in value.items()}
     hint = typing.get_origin(hint) or hint
     if hint is float and isinstance(value, str | int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except ValueError:
-            pass
+        with suppress(ValueError):
+            value = float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RecipeError(f"{where} is {value}, but must be a finite number")
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise RecipeError(f"{where} is {SHOWN.repr(value)}, but must be of type {hint.__name__.lower()}")

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from keras_fsr.errors import OutputError
-from keras_fsr.files import make_folder, sweep, whole_file
+from keras_fsr.files import make_folder, read_text, sweep, whole_file
 
 
 def test_a_whole_file_takes_its_place(tmp_path):
@@ -38,6 +38,20 @@ def test_refusals_of_the_system_name_the_file_in_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made a folder"):
         make_folder(tmp_path / "file" / "sub")
+
+
+def test_text_is_read_of_files_alone_and_never_without_end(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeffäb\r\n".encode())
+    assert read_text(path, 8) == "äb\r\n"
+    with pytest.raises(ValueError, match="over 7e-06 MB"):
+        read_text(path, 7)
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path / "pipe", tmp_path, "/dev/zero"):
+        with pytest.raises(ValueError, match="not a file"):
+            read_text(other, 8)
+    with pytest.raises(FileNotFoundError):
+        read_text(tmp_path / "none", 8)
 
 
 def test_folders_are_made_with_those_above(tmp_path):

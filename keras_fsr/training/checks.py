@@ -15,7 +15,7 @@ from keras_fsr.losses.perceptual import DISTANCES
 from keras_fsr.losses.pixel import PIXEL_LOSSES
 from keras_fsr.settings import nearest
 from keras_fsr.training.optimizers import DECAYS, OPTIMIZERS
-from keras_fsr.training.recipes import Recipe, TrainingRecipe, TransferRecipe
+from keras_fsr.training.recipes import Recipe, TransferRecipe
 
 NETWORKS = {"degnet": DegNet, "synnet": SynNet, "adversarial": PairDiscriminator}
 NOT_OPTIONS = ("self", "kwargs", "scale", "size")  # of a network's constructor
@@ -36,7 +36,7 @@ def check_recipe(recipe: Recipe | TransferRecipe, where: str) -> None:
 def check_transfer(recipe: TransferRecipe, where: str) -> None:
     """Checks a recipe that learns a degradation."""
     check_names(recipe, where)
-    check_training(recipe.training, where)
+    check_training(recipe, where)
     for section, key, least in (
         (recipe, "scale", 1),
         (recipe.hidden, "cameras", 1),
@@ -46,9 +46,9 @@ def check_transfer(recipe: TransferRecipe, where: str) -> None:
     ):
         if getattr(section, key) < least:
             raise RecipeError(f"{where}: {key} {getattr(section, key)} is not at least {least}")
-    for section, key in ((recipe.omega, "swap"), (recipe.hidden, "validation_share")):
-        if not 0 <= getattr(section, key) <= 1:
-            raise RecipeError(f"{where}: {key} {getattr(section, key)} is not between 0 and 1")
+    if not 0 <= recipe.omega.swap <= 1:
+        raise RecipeError(f"{where}: swap {recipe.omega.swap} is not between 0 and 1")
+    check_share(recipe.hidden.validation_share, where)
     check_perceptual(recipe, where)
     for section, keys in (
         (recipe.training, ("loss_weight",)),
@@ -110,7 +110,8 @@ def check_values(recipe: Recipe, where: str) -> None:
         for key in keys:
             if getattr(section, key) < 1:
                 raise RecipeError(f"{where}: {key} {getattr(section, key)} is not at least 1")
-    check_training(training, where)
+    check_training(recipe, where)
+    check_share(recipe.data.validation_share, where)
     check_degradation(recipe, where)
     if not all(0 < factor < 1 for factor in recipe.data.hr_scales):
         raise RecipeError(f"{where}: hr_scales {list(recipe.data.hr_scales)} are not all between 0 and 1")
@@ -135,8 +136,9 @@ def check_perceptual(recipe: Recipe | TransferRecipe, where: str) -> None:
         raise RecipeError(f"{where}: perceptual taps are empty; name a layer, e.g. block3_conv3: 1.0")
 
 
-def check_training(training: TrainingRecipe, where: str) -> None:
+def check_training(recipe: Recipe | TransferRecipe, where: str) -> None:
     """Refuses schedules that cannot be."""
+    training = recipe.training
     for key in ("steps", "steps_per_epoch", "keep_best"):
         if getattr(training, key) < 1:
             raise RecipeError(f"{where}: {key} {getattr(training, key)} is not at least 1")
@@ -146,6 +148,18 @@ def check_training(training: TrainingRecipe, where: str) -> None:
         )
     if not 0 <= training.decay_share <= 1:
         raise RecipeError(f"{where}: decay_share {training.decay_share} is not between 0 and 1")
+    if not 0 <= training.ema_decay < 1:
+        raise RecipeError(f"{where}: ema_decay {training.ema_decay} is not from 0 to below 1")
+    if not 0 <= training.seed < 2**32:  # what NumPy takes
+        raise RecipeError(f"{where}: seed {training.seed} is not from 0 to {2**32 - 1}")
+    for section in (training, recipe.adversarial):
+        if section and section.learning_rate <= 0:
+            raise RecipeError(f"{where}: learning_rate {section.learning_rate} is not above 0")
+
+
+def check_share(share: float, where: str) -> None:
+    if not 0 < share < 1:
+        raise RecipeError(f"{where}: validation_share {share} is not between 0 and 1")
 
 
 def check_degradation(recipe: Recipe, where: str) -> None:

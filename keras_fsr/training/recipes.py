@@ -11,7 +11,7 @@ import yaml
 
 from keras_fsr.errors import RecipeError
 from keras_fsr.files import whole_file
-from keras_fsr.settings import build, read_yaml
+from keras_fsr.settings import build, load_plain, read_yaml
 
 FOLDER = Path(__file__).parent.parent / "recipes"
 
@@ -234,7 +234,7 @@ def apply_override(values: dict, override: str) -> None:
     if not equals:
         raise RecipeError(f"--set {override}: is not KEY=VALUE, e.g. training.steps=1000")
     try:
-        value = yaml.safe_load(text)
+        value = load_plain(text)
     except Exception:  # a tag that does not fit its value makes PyYAML raise nearly anything
         raise RecipeError(f"--set {override}: the value is not plain YAML") from None
     set_value(values, key, value, f"--set {override}")

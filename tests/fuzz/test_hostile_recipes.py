@@ -81,6 +81,15 @@ def test_keys_that_are_no_text_are_refused(write, section):
     assert "keys are text" in refused(write("a.yaml", f"name: x\n{section}\n"))
 
 
+@pytest.mark.parametrize("value", ["{learning_rate: NUMBER}", "{? NUMBER : 1}", "NUMBER", "[1, [NUMBER]]"])
+@pytest.mark.parametrize("number", ["1" * 400, f"0x{'f' * 5000}"])
+def test_huge_numbers_are_refused_in_files_and_overrides(write, value, number):
+    value = value.replace("NUMBER", number)
+    assert "a whole number of more than 64 bits" in refused(write("a.yaml", f"name: x\ntraining: {value}\n"))
+    with pytest.raises(RecipeError, match=r"--set training=.*: the value is not plain YAML"):
+        load_recipe(write("a.yaml", "name: x\n"), [f"training={value}"])
+
+
 def test_long_values_are_told_in_short(write):
     told = refused(write("a.yaml", f"name: x\nscale: {'a' * 50_000}\n"))
     assert told.endswith("but must be of type int")
