@@ -1,11 +1,10 @@
 """Groups of images: columns of a CSV that tell, for each file, its source or whatever the user wants apart."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from keras_fsr.errors import DataError
-from keras_fsr.files import real
+from keras_fsr.files import read_csv, real
 
 FILE = "file"
 PERSON = "identity"  # a column of this name tells who is on the image
@@ -27,10 +26,8 @@ def read_manifest(path: Path | None, files: Sequence[Path], columns: Sequence[st
             raise DataError(f"groups by {columns[0]} need a manifest that tells them; give --manifest")
         return {}
     try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            table, known = list(reader), reader.fieldnames or ()
-    except (OSError, ValueError, csv.Error) as error:
+        table, known = read_csv(path)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a CSV ({error}); give a manifest with a column {FILE}") from error
     for column in (FILE, *columns):
         if column not in known:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_fsr.errors import DataError, first_line
-from keras_fsr.files import whole_file
+from keras_fsr.files import read_text, whole_file
 from keras_fsr.metrics.opinion import FEWEST_SCREENED, Opinion, opinion, screen
 
 VERSION = 1  # of the page and of the file that it saves
@@ -176,9 +176,7 @@ def read_file(file: Path) -> Ratings:
         DataError: it is not as the page saves it.
     """
     try:
-        if file.stat().st_size > LARGEST:
-            raise ValueError(f"over {LARGEST // 10**6} MB")
-        return parsed(file, json.loads(file.read_text(encoding="utf-8")))
+        return parsed(file, json.loads(read_text(file, LARGEST)))
     except (OSError, RecursionError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise DataError(f"{file}: is no file of ratings ({reason}); give it as the page saved it") from error

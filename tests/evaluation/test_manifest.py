@@ -1,5 +1,6 @@
 """Groups of a CSV: how images are found in it, and what is refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,10 @@ def test_what_is_missing_is_one_line(folder, files, text, columns, message):
 
 def test_what_is_no_csv_is_one_line(folder, files):
     (folder / "picture.csv").write_bytes(b"\x89PNG\r\n\x1a\n")
-    for path in (folder / "none.csv", folder / "picture.csv", folder / "test"):
+    (folder / "zero.csv").write_bytes(b"file\na\0.png\n")
+    os.mkfifo(folder / "pipe.csv")
+    for name in ("none.csv", "picture.csv", "zero.csv", "pipe.csv", "test"):
+        path = folder / name
         with pytest.raises(DataError, match=f"{path.name}: cannot be read as a CSV .*column file") as caught:
             read_manifest(path, files, [])
         assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,8 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     refused([tmp_path / "none.json"], "No such file")
     refused([tmp_path], "directory")
+    os.mkfifo(tmp_path / "pipe.json")
+    refused([tmp_path / "pipe.json"], "pipe")
 
 
 def test_a_huge_file_is_refused_unread(tmp_path):
