@@ -111,6 +111,13 @@ def test_missing_input_and_unknown_model_are_refused(tmp_path, face, capfd):
     assert "face_x4" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["upscale", "bulk"])
+def test_more_threads_than_litert_counts_are_refused(command, capfd):
+    with pytest.raises(SystemExit):
+        cli.main([command, "in", "out", "--threads", "2147483648"])
+    assert "argument --threads: 2147483648 is above 1024" in capfd.readouterr().err
+
+
 def test_models_lists_and_shows_cards(capsys):
     assert cli.main(["models"]) == 0
     listed = capsys.readouterr().out

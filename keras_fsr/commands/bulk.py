@@ -3,7 +3,15 @@
 import sys
 from pathlib import Path
 
-from keras_fsr.commands.shared import DEFAULT_MODEL, add_command, add_strength, add_tag, positive, progress_bar
+from keras_fsr.commands.shared import (
+    DEFAULT_MODEL,
+    add_command,
+    add_strength,
+    add_tag,
+    positive,
+    progress_bar,
+    threads,
+)
 
 
 def add(commands) -> None:
@@ -21,7 +29,7 @@ def add(commands) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"shipped model or file ({DEFAULT_MODEL})")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster (workers on this machine)")
     parser.add_argument("--workers", type=positive, help="processes on this machine (cores / --threads)")
-    parser.add_argument("--threads", type=positive, default=1, help="CPU threads of each worker's network (1)")
+    parser.add_argument("--threads", type=threads, default=1, help="CPU threads of each worker's network (1)")
     parser.add_argument("--chunk", type=positive, default=32, help="images that a worker takes at once (32)")
     parser.add_argument("--shard", type=positive, metavar="N", help="write WebDataset shards of N images")
     parser.add_argument("--column", help="of a Parquet file: paths or images (image, path or file)")

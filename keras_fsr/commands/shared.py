@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return number
+
+
+def number_to(most: int) -> Callable[[str], int]:
+    """A kind of argument: a whole number of 1 to `most`."""
+
+    def number(text: str) -> int:
+        if positive(text) > most:
+            raise argparse.ArgumentTypeError(f"{text} is above {most}")
+        return int(text)
+
+    return number
+
+
+threads = number_to(1024)  # LiteRT counts in 32 bits, and starts them all
 
 
 def natural(text: str) -> int:

@@ -9,8 +9,8 @@ from keras_fsr.commands.shared import (
     add_command,
     add_strength,
     add_tag,
-    positive,
     progress_bar,
+    threads,
     use_weights,
 )
 from keras_fsr.errors import FSRError
@@ -42,7 +42,7 @@ def add(commands) -> None:
     parser.add_argument("--tile", type=int, default=256, help="pixels a side at once; 0 = whole (256)")
     parser.add_argument("--overlap", type=int, default=32, help="pixels that tiles share (32)")
     parser.add_argument("--ensemble", action="store_true", help="average 8 flips and turns: better, slower")
-    parser.add_argument("--threads", type=positive, help="CPU threads (all)")
+    parser.add_argument("--threads", type=threads, help="CPU threads (all)")
     parser.add_argument("--max-pixels", type=int, default=64_000_000, help="refuse larger inputs (64000000)")
     add_strength(parser, metavar="0..1")
     add_tag(parser)

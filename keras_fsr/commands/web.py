@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from keras_fsr.commands.shared import add_command, positive
+from keras_fsr.commands.shared import add_command, number_to, positive
 from keras_fsr.errors import FSRError
 
 FIRST = ("face_x4", "face_x4_gan", "face_x4_real")
@@ -25,11 +25,13 @@ def add(commands) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in (127.0.0.1)"
     )
-    parser.add_argument("--port", type=positive, default=7860, help="(7860)")
+    parser.add_argument("--port", type=number_to(65535), default=7860, help="(7860)")
     parser.add_argument("--user", help="name to log in by, with the password of the file or of " + PASSWORD_VARIABLE)
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="file whose first line is the password")
     parser.add_argument("--max-pixels", type=positive, default=4_000_000, help="refuse larger photos (4000000)")
-    parser.add_argument("--max-upload", type=positive, default=32, metavar="MB", help="refuse larger files (32)")
+    parser.add_argument(
+        "--max-upload", type=number_to(10**6), default=32, metavar="MB", help="refuse larger files (32)"
+    )
     parser.add_argument("--jobs", type=positive, default=2, metavar="N", help="photos worked on at once (2)")
     parser.add_argument(
         "--queue", type=positive, default=16, metavar="N", help="photos that wait; more are refused (16)"

@@ -1,6 +1,7 @@
 """The server of the page: its folder of temporary files, what stands before it, its end."""
 
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,7 @@ def _launch(blocks: gr.Blocks, settings: Settings, folder: Path) -> str:
     host = settings.host.strip("[]")
     guard = Middleware(Guard, host in LOOPBACK, settings.max_upload + BESIDES, folder)
     try:
+        _check_address(host, settings.port)
         _, address, _ = blocks.launch(
             server_name=f"[{host}]" if ":" in host else host,
             server_port=settings.port,
@@ -97,6 +99,12 @@ def _launch(blocks: gr.Blocks, settings: Settings, folder: Path) -> str:
             css=page.STYLE,
             js=page.SCRIPT,
         )
-    except OSError:
+    except (OSError, OverflowError, ValueError):
         raise FSRError(f"{host}:{settings.port}: cannot be listened on; choose another --port or --host") from None
     return address
+
+
+def _check_address(host: str, port: int) -> None:
+    """Listens for a moment: where Gradio's server cannot, it says so at length, and late."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    socket.create_server(address, family=family).close()

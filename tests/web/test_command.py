@@ -61,6 +61,30 @@ def test_a_port_in_use_is_one_line(capfd):
 
 
 @needs_gradio
+@pytest.mark.parametrize("host", ["a..b", "a" * 70, "\udce9", "192.0.2.1", "::g"])
+def test_no_address_is_one_line(host, monkeypatch, capfd):
+    monkeypatch.setenv(web.PASSWORD_VARIABLE, "secret")
+    assert cli.main(["web", "--host", host, "--user", "me", "--port", "7899"]) == 2
+    shown = host.replace("\udce9", "?")
+    assert capfd.readouterr().err == (
+        f"keras-fsr: error: {shown}:7899: cannot be listened on; choose another --port or --host\n"
+    )
+
+
+@pytest.mark.parametrize(("option", "most"), [("--port", 65535), ("--max-upload", 1000000)])
+def test_numbers_have_an_end(capfd, option, most):
+    with pytest.raises(SystemExit):
+        cli.main(["web", option, "9" * 30])
+    assert f"argument {option}: {'9' * 30} is above {most}" in capfd.readouterr().err
+
+
+@needs_gradio
+def test_settings_of_gradio_need_not_be_numbers():
+    environment = {**os.environ, "PYTHONPATH": str(Path(keras_fsr.__file__).parents[1]), "GRADIO_NUM_PORTS": "x"}
+    subprocess.run([sys.executable, "-c", "import keras_fsr.web.serve"], env=environment, check=True)
+
+
+@needs_gradio
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_it_is_and_leaves_nothing(tmp_path, end):
     port, package = free_port(), Path(keras_fsr.__file__).parents[1]
