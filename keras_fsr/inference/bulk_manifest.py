@@ -34,8 +34,12 @@ def read(path: Path) -> Iterator[Row]:
                 if set(record) != set(NAMES):
                     raise DataError(f"{path}: is not a manifest of keras-fsr bulk; move it away")
                 try:
+                    texts = (record[name] for name in NAMES if name != "milliseconds")
+                    "".join(texts).encode(**ENCODING)  # raises for what is no text, or could not be written again
+                    if "\0" in record["output"]:  # which is a file
+                        continue
                     yield Row(**{**record, "milliseconds": float(record["milliseconds"])})
-                except (TypeError, ValueError):
+                except (OverflowError, TypeError, ValueError):
                     continue
         except csv.Error as error:
             raise DataError(f"{path}: is not a manifest of keras-fsr bulk ({error}); move it away") from None

@@ -122,7 +122,7 @@ def _listed(names: Callable[[], Iterable[str]], listing: Path, size: int, per_sh
 
 def _lines(listing: Path) -> Iterator[str]:
     try:
-        with open(listing, encoding="utf-8") as file:
+        with open(listing, encoding="utf-8-sig") as file:
             yield from (line.strip() for line in file if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{listing}: cannot be read as a list of images ({first_line(error)})") from error

@@ -1,8 +1,10 @@
 """Shards, lists, Parquet files and manifests of strangers: nothing is written elsewhere."""
 
 import io
+import json
 import os
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
 import corpus
@@ -189,3 +191,14 @@ def test_lines_of_a_manifest_that_are_none_are_as_if_not_there(write, line):
     path = write("manifest.jsonl", f"{line}\n")
     bulk_manifest.add(path, [row])
     assert list(bulk_manifest.read(path)) == [row]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"output": 5}, {"input": 5}, {"error": 1.5}, {"milliseconds": 10**400}, {"input": "\ud800"}, {"output": "a\0"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_lines_of_a_manifest_with_values_that_no_run_writes_are_as_if_not_there(write, change):
+    row = Row("/in/a.png", "a.png", "m:0", "0", 1.0, "")
+    path = write("manifest.jsonl", json.dumps(asdict(row) | change) + "\n")
+    assert bulk_manifest.settle(path) == 0

@@ -46,7 +46,7 @@ def test_a_folder_with_nothing_but_results_holds_no_image(folder):
 
 def test_a_list_names_each_image_once_and_keeps_places_apart(folder, tmp_path):
     listing = tmp_path / "list.txt"
-    listing.write_text(f"in/b.png\n\n{folder}/a.jpg\nin/sub/../b.png\n/elsewhere/a.jpg\n")
+    listing.write_text(f"in/b.png\n\n{folder}/a.jpg\nin/sub/../b.png\n/elsewhere/a.jpg\n", encoding="utf-8-sig")
     source = find_source(listing, tmp_path / "out")
     assert names(source) == [[str(folder / "b.png"), str(folder / "a.jpg"), "/elsewhere/a.jpg"]]
     assert targets(source) == [["in/b.png", "in/a.jpg", "elsewhere/a.jpg"]]
