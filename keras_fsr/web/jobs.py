@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Collection
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
@@ -97,7 +98,7 @@ class Jobs:
 
     def __init__(self, folder: Path, predictors: Predictors):
         self._folder, self._predictors = folder, predictors
-        self._running: list[tuple[str, threading.Event]] = []
+        self._running: list[tuple[str, threading.Event, Path]] = []
 
     def enlarge(self, photo: Path, order: Order, session: str, progress: Progress) -> Result:
         """Enlarges a photo to NAME_xSCALE.png, the very file that `Predictor.predict` writes.
@@ -112,15 +113,15 @@ class Jobs:
             CancelledError: by `cancel`.
             FSRError, OSError, MemoryError: as `Predictor.predict`.
         """
-        job = (session, threading.Event())
+        folder = self._folder / uuid.uuid4().hex
+        job = (session, threading.Event(), folder)
 
         def at_tile(done: int, total: int) -> None:
             if job[1].is_set():
                 raise CancelledError
             progress(done, total)
 
-        remove_empty(self._folder)
-        folder = self._folder / uuid.uuid4().hex
+        remove_empty(self._folder, [busy for _, _, busy in list(self._running)])
         self._running.append(job)
         try:
             folder.mkdir()
@@ -149,11 +150,11 @@ class Jobs:
 
     def cancel(self, session: str) -> bool:
         """Ends the jobs of a session at their next tile; False where there are none."""
-        return self._end([cancelled for whose, cancelled in list(self._running) if whose == session])
+        return self._end([cancelled for whose, cancelled, _ in list(self._running) if whose == session])
 
     def cancel_all(self) -> None:
         """Ends all jobs at their next tile."""
-        self._end([cancelled for _, cancelled in list(self._running)])
+        self._end([cancelled for _, cancelled, _ in list(self._running)])
 
     def _end(self, jobs: list[threading.Event]) -> bool:
         for cancelled in jobs:
@@ -168,9 +169,9 @@ def of_faces(count: int) -> str:
     return f"{count} face{'s' * (count > 1)} found; the rest is bicubic interpolation."
 
 
-def remove_empty(folder: Path) -> None:
-    """Removes what is left of folders of photos and results that are deleted."""
+def remove_empty(folder: Path, busy: Collection[Path] = ()) -> None:
+    """Removes what is left of folders of photos and results that are deleted; not those of jobs, still empty."""
     for inner in folder.iterdir():
         with suppress(OSError):
-            if inner.stat().st_mtime < time.time() - KEEP:
+            if inner not in busy and inner.stat().st_mtime < time.time() - KEEP:
                 inner.rmdir()  # refuses one that is not empty

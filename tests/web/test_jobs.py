@@ -151,11 +151,11 @@ def test_only_the_last_used_networks_are_kept(monkeypatch):
 def test_folders_of_deleted_files_are_removed_when_they_are_old(tmp_path, monkeypatch):
     import os
 
-    for name in ("old", "young", "used"):
+    for name in ("old", "young", "used", "busy"):
         (tmp_path / name).mkdir()
     (tmp_path / "used" / "x.png").touch()
     long_ago = time.time() - module.KEEP - 60
-    for name in ("old", "used"):
+    for name in ("old", "used", "busy"):
         os.utime(tmp_path / name, (long_ago, long_ago))
-    module.remove_empty(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["used", "young"]
+    module.remove_empty(tmp_path, [tmp_path / "busy"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["busy", "used", "young"]
