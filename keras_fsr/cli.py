@@ -1,7 +1,7 @@
 """The command line: parses, calls, prints. Errors are one line on stderr and exit code 2."""
 
 import argparse
-import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -58,9 +58,6 @@ keras-fsr --help lists all commands, keras-fsr COMMAND --help has examples."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 done, 1 done in part, 2 not done."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # file names need not be text
-            stream.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
     if not argv:
         print(WELCOME)
@@ -77,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name not in EXTRAS:
             raise
         return fail(f"this command needs {name}; install the extra: pip install '.[{EXTRAS[name]}]' in the checkout")
+    except BrokenPipeError:  # whoever read what is printed, such as `head`, has had enough
+        return 1
     except OSError as error:  # a disk that fills up, a folder that goes away
         return fail(f"{error.filename or 'a file'}: {error.strerror or error}; check the disk and permissions")
     except MemoryError:
@@ -103,5 +102,23 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def script() -> int:
+    """`main` as a shell's command, whose streams may be closed, full, or unable to show the name of a file."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # closed: the next file that is opened would take its place
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    code = main()
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where Python flushes again at its end
+        if not isinstance(error, BrokenPipeError):
+            return fail(f"what is printed cannot be written ({error.strerror}); check where it goes")
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script())

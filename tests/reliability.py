@@ -58,7 +58,7 @@ Commands are killed (SIGKILL, all their processes) at random moments and started
 in their output after each kill must be whole, and what they end with must equal the undisturbed run to the byte
 (trainings: to the bit in every weight and every figure of the log; of an export's report, which tells times, only
 that it is whole). What a killed command was writing is hidden (`.` and 32 digits); runs that have a folder of their
-own clear it away when they are started again, an export leaves it.
+own clear it away when they are started again, an export or an evaluation leaves it.
 
 {kills}
 

@@ -1,10 +1,13 @@
 """What a newcomer sees: the welcome, help with examples, the doctor, completion in a shell."""
 
 import argparse
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +93,27 @@ def test_bash_completes_commands_and_options(tmp_path, capsys):
     assert complete("keras-fsr", "upscale", "--ens") == ["--ensemble"]
     assert complete("keras-fsr", "export", "tfl") == ["tflite"]
     assert set(complete("keras-fsr", "export", "tflite", "--quantize", "f")) == {"float16"}
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "complaint"),
+    [
+        ("models", 0, ""),
+        ("models >/dev/full", 2, "what is printed cannot be written (No space left on device)"),
+        ("models | true", 0, ""),
+        ("models >&-", 0, ""),
+        ("models 2>&-", 0, ""),
+        ("models nobody 2>&-", 2, ""),
+        ("models <&-", 0, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_no_traceback(line, code, complaint):
+    command = f"set -o pipefail; {shlex.quote(sys.executable)} -m keras_fsr.cli {line}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env=environment, timeout=100, check=False
+    )
+    assert done.returncode == code
+    assert complaint in done.stderr
+    assert len(done.stderr.splitlines()) == bool(complaint)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from keras_fsr.commands.shared import add_command
-from keras_fsr.files import make_folder
+from keras_fsr.commands.shared import add_command, check_output
 from keras_fsr.quiet import import_tensorflow
 
 
@@ -27,8 +26,8 @@ def run(arguments) -> None:
     from keras_fsr.data.loading import decode
     from keras_fsr.degradations.learned.transfer import fit_degradation
 
+    check_output(arguments.out)
     pairs = [(decode(pair.hr), decode(pair.lr)) for pair in pair_images(arguments.hq, arguments.lq)]
     camera = fit_degradation(pairs, arguments.network)
-    make_folder(arguments.out.parent)
     camera.save(arguments.out)
     print(f"{arguments.out}: the camera of {len(pairs)} pairs")

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from keras_fsr.commands.shared import add_command
-from keras_fsr.files import make_folder
+from keras_fsr.commands.shared import add_command, check_output
 
 
 def add(commands) -> None:
@@ -23,8 +22,8 @@ def run(arguments) -> None:
     from keras_fsr.evaluation.protocol import load_rgb
     from keras_fsr.metrics.niqe import fit_niqe
 
+    check_output(arguments.out)
     files = list_images(arguments.folder)
     prior = fit_niqe(load_rgb(file) for file in files)
-    make_folder(arguments.out.parent)
     prior.save(arguments.out)
     print(f"{arguments.out}: NIQE's prior of {len(files)} images")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-from keras_fsr.files import WEIGHTS_VARIABLE
+from keras_fsr.errors import OutputError
+from keras_fsr.files import WEIGHTS_VARIABLE, make_folder
 
 DEFAULT_MODEL = "face_x4"
 
@@ -17,6 +18,16 @@ def add_command(commands, name: str, purpose: str, *examples: str) -> argparse.A
     epilog = "\n  ".join(["examples:", *examples]) if examples else None
     layout = argparse.RawDescriptionHelpFormatter
     return commands.add_parser(name, help=purpose, description=f"{purpose}.", epilog=epilog, formatter_class=layout)
+
+
+def check_output(path: Path) -> None:
+    """Makes the folder of a file that is to be written: before the work, not after it.
+
+    Raises:
+        OutputError: no such file can be.
+    """
+    if path.is_dir() or not os.access(make_folder(path.parent), os.W_OK):
+        raise OutputError(f"{path}: is a folder, or lies in one that cannot be written to; name a file")
 
 
 def add_strength(parser, **options) -> None:

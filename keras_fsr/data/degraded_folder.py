@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,10 @@ from keras_fsr.data.loading import cut_to_multiple, decode
 from keras_fsr.degradations.classical import Chain
 from keras_fsr.degradations.second_order import Degrader
 from keras_fsr.errors import DataError, OutputError
-from keras_fsr.files import make_folder, real, whole_file
+from keras_fsr.files import make_folder, read_text, real, whole_file
 
 RECORDS = "degradations.jsonl"
+LARGEST_RECORDS = 1_000_000_000  # bytes
 
 
 @dataclass
@@ -76,8 +78,8 @@ def replay_folder(
 def read_records(path: Path) -> Iterator[tuple[dict, Chain]]:
     """The lines of a file of records, each with its chain."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path, LARGEST_RECORDS).splitlines()
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}); give the {RECORDS} of a degraded folder") from None
     for number, line in enumerate(lines, start=1):
         try:
@@ -137,4 +139,4 @@ def load_hr(file: Path, scale: int) -> np.ndarray:
 
 def number_of(name: Path) -> int:
     """A number that stands for a file name, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(name.as_posix().encode()).digest()[:7])
+    return int.from_bytes(hashlib.sha256(os.fsencode(name.as_posix())).digest()[:7])

@@ -4,7 +4,7 @@ A data set is a folder of high-resolution images, or one of high- and one of low
 names, up to the `x4` with which DIV2K ends its LR names. Only headers are read here; `patches` decodes.
 """
 
-import csv
+import os
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import ExifTags, Image
 
 from keras_fsr.errors import DataError, first_line
-from keras_fsr.files import real
+from keras_fsr.files import read_csv, real
 
 FORMATS = {  # Pillow's names by extension
     ".png": "PNG",
@@ -41,21 +41,24 @@ def list_images(folder: Path | str) -> list[Path]:
     """All images below a folder, sorted by path; hidden files and folders are left out.
 
     Raises:
-        DataError: the folder does not exist or holds no image.
+        DataError: the folder, or one in it, does not exist or cannot be listed; or there is no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in FORMATS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=_not_listed):
+        folders[:] = [name for name in folders if name[0] != "."]
+        paths = [Path(parent, name) for name in names if name[0] != "." and Path(name).suffix.lower() in FORMATS]
+        # A link that leads nowhere is somebody's lost image; a pipe is none.
+        found += [path for path in paths if path.is_file() or path.is_symlink()]
     if not found:
         raise DataError(f"{folder}: holds no image ({', '.join(FORMATS)})")
-    return found
+    return sorted(found)
+
+
+def _not_listed(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); check its permissions")
 
 
 def pair_images(hr: Path | str, lr: Path | str | None = None) -> list[Pair]:
@@ -68,7 +71,7 @@ def pair_images(hr: Path | str, lr: Path | str | None = None) -> list[Pair]:
     if lr is None:
         return [Pair(path) for path in hr_files]
     by_name = {path.relative_to(lr).with_suffix(""): path for path in list_images(lr)}
-    plain = {name.with_name(re.sub(r"x\d$", "", name.name)): name for name in by_name}
+    plain = {name.with_name(re.sub(r"(?<=.)x\d$", "", name.name)): name for name in by_name}
     pairs = []
     for path in hr_files:
         name = path.relative_to(hr).with_suffix("")
@@ -158,14 +161,16 @@ def split_by_manifest(pairs: Sequence[Pair], manifest: Path | str) -> dict[str, 
     """Pairs by the `split` column of a CSV whose `file` column holds paths relative to the CSV.
 
     Raises:
-        DataError: the CSV lacks a column, or names no split for an image.
+        DataError: it is no CSV, lacks a column, or names no split for an image.
     """
     manifest = Path(manifest)
-    with open(manifest, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"file", "split"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{manifest}: needs the columns 'file' and 'split'")
-        split_of = {real(manifest.parent / row["file"]): row["split"] for row in reader}
+    try:
+        rows, known = read_csv(manifest)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{manifest}: cannot be read as a CSV ({error}); repair or remove it") from error
+    if not {"file", "split"} <= set(known):
+        raise DataError(f"{manifest}: needs the columns 'file' and 'split'")
+    split_of = {real(manifest.parent / (row["file"] or "")): row["split"] for row in rows}
     splits: dict[str, list[Pair]] = {}
     for pair in pairs:
         split = split_of.get(real(pair.hr))

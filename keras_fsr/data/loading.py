@@ -64,6 +64,16 @@ def shrink(hr: np.ndarray, factor: float) -> np.ndarray:
 
 
 def decode(path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB pixels of a file."""
+    """(H, W, 3) uint8 RGB pixels of a file; gray ones of 16 bits are rounded.
+
+    Raises:
+        DataError: the file is damaged, or has pixels of 32 bits, whose range nobody knows.
+    """
     with opened(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        if image.mode in ("I", "F"):
+            raise DataError(f"{path}: has 32-bit pixels of the kind {image.mode}; save it with 8 or 16 bits")
+        turned = ImageOps.exif_transpose(image)
+        if turned.mode.startswith("I;16"):  # which Pillow would cut at 255
+            levels = np.rint(np.asarray(turned, np.float32) / 257).astype(np.uint8)
+            turned = Image.fromarray(levels)
+        return np.asarray(turned.convert("RGB"))

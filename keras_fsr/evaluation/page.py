@@ -91,7 +91,7 @@ def write_page(
     written = [folder / name for name in ("report.html", "report.md")]
     for path in written:
         with whole_file(path) as temporary:
-            temporary.write_text(render(path.name, values), encoding="utf-8")
+            temporary.write_text(render(path.name, values), encoding="utf-8", errors="replace")
     return [*written, *(folder / picture["file"] for picture in pictures)]
 
 

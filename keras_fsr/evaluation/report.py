@@ -201,7 +201,10 @@ def write_csv(rows: Sequence[protocol.Row], path: Path, measures: Sequence[Measu
     table = [cells_of(row, measures) for row in rows]
     keys = [key for key in table[0] if not all(math.isnan(figures[key]) for figures in table)]
 
-    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
+    with (
+        whole_file(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["file", "model", *keys])
         for row, figures in zip(rows, table, strict=True):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +133,7 @@ def digest_of(files: Iterable[Path]) -> str:
     """SHA-256 of the names and contents of files."""
     total = hashlib.sha256()
     for file in files:
-        total.update(file.name.encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+        total.update(os.fsencode(file.name) + b"\0" + hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()
 
 

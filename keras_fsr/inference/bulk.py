@@ -5,7 +5,10 @@ a result is in it once, whoever computed it and how often. A worker that dies gi
 a chunk that takes its workers with it is taken apart until the image at fault is alone.
 """
 
+import logging
 import os
+import signal
+import threading
 import time
 import warnings
 from collections import Counter
@@ -114,16 +117,34 @@ def connected(scheduler: str | None = None, workers: int | None = None, threads:
             cluster = nullcontext()
         else:
             count = workers or max(available_cores() // threads, 1)
-            cluster = LocalCluster(
-                n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:8787", silence_logs="ERROR"
-            )
+            with _without_interrupts():  # they are for this process alone, which ends its workers
+                cluster = LocalCluster(
+                    n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:8787", silence_logs="ERROR"
+                )
             client = Client(cluster)
     with cluster, client:
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except (TimeoutError, DaskTimeout):
             raise FSRError(f"{client.scheduler.address}: has no worker; start dask worker ADDRESS") from None
-        yield client
+        try:
+            yield client
+        except KeyboardInterrupt:
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)  # each part would tell of its end
+            raise
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started meanwhile ignore Ctrl+C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Done:

@@ -90,7 +90,8 @@ def _shards(paths: list[Path]) -> Source:
 
 
 def _folder(folder: Path, out: Path, size: int, per_shard: int) -> Source:
-    paths = [path for path in list_images(folder) if not path.is_relative_to(out)]
+    place, out = real(folder), real(out)
+    paths = [path for path in list_images(folder) if not (place / path.relative_to(folder)).is_relative_to(out)]
     if not paths:
         raise DataError(f"{folder}: holds no image ({', '.join(FORMATS)})")
 

@@ -44,12 +44,14 @@ def upscale_inputs(
     """
     single = len(inputs) == 1
     report = FolderReport()
-    targets = set()
+    targets, sources = set(), {real(path) for path in inputs}
     for path in inputs:
         try:
             target = output_for(path, out, predictor.scale, single)
             if real(target) in targets:
                 raise OutputError(f"{path}: would overwrite {target}, the result of another input; rename one")
+            if real(target) in sources - {real(path)}:
+                raise OutputError(f"{path}: would overwrite {target}, another input; write to a folder with -o")
             targets.add(real(target))
             if path.is_dir():
                 with bar(path.name) as progress:

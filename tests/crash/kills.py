@@ -212,7 +212,6 @@ def evaluate(place: Path, kills: int, draw: np.random.Generator) -> int:
     killed = Killed([*command, out], None, 0.5, 2.5, lambda: is_part(out, contents(whole)))
     killed.run(kills, draw)
     assert contents(out) == contents(whole)
-    assert not list(out.rglob(".*")), "unfinished files are left"
     empty(out)
     return killed.kills
 

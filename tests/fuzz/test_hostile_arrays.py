@@ -116,7 +116,8 @@ def test_an_archive_that_unpacks_to_far_more_than_it_is_is_refused_unread(tmp_pa
 
 
 @pytest.mark.parametrize(
-    "changes", [{"network": "nobody"}, {"network": "a\0b"}, {"scale": 2**40}, {"omegas": np.full((1, 64), 1e30)}]
+    "changes",
+    [{"network": "nobody"}, {"network": "a\0b"}, {"scale": 2**40}, {"scale": 2}, {"omegas": np.full((1, 64), 1e30)}],
 )
 def test_a_camera_that_cannot_be_is_refused_when_it_is_loaded(tmp_path, changes):
     path = tmp_path / "a.npz"

@@ -298,3 +298,30 @@ def test_a_dead_worker_loses_nothing_and_doubles_nothing(tmp_path, count):
     assert len(rows) == count
     assert {row.input for row in rows} == {str(path) for path in source.rglob("*.png")}
     assert {row.output for row in rows} == set(files(out))
+
+
+def test_ctrl_c_is_one_line(tmp_path):
+    pytest.importorskip("distributed")
+    (tmp_path / "in").mkdir()
+    for number in range(300):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (96, 96, 3), np.uint8)).save(
+            tmp_path / "in" / f"{number}.png"
+        )
+    command = [sys.executable, "-m", "keras_fsr.cli", "bulk", "in", "out", "--workers", "1", "--chunk", "4"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert complaint.splitlines()[-1] == "keras-fsr: interrupted"
+    assert "Traceback" not in complaint

@@ -32,6 +32,12 @@ def test_a_folder_becomes_chunks_without_its_results(folder):
     assert targets(source) == targets(source)  # a source can be read again
 
 
+def test_results_are_no_inputs_by_whatever_way_the_folder_is_named(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    for source, out in ((tmp_path / "link", folder / "out"), (folder, tmp_path / "link" / "out")):
+        assert find_source(source, out).total == 3
+
+
 def test_shards_to_write_are_numbered(folder):
     chunks = list(find_source(folder, folder / "out", size=1, per_shard=2).chunks())
     assert [(chunk.shard, len(chunk.items)) for chunk in chunks] == [("000000.tar", 2), ("000001.tar", 1)]

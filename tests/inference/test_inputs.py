@@ -103,6 +103,17 @@ def test_an_input_is_not_its_own_result(files, tmp_path):
     assert asked == files[:1]
 
 
+def test_an_input_is_not_the_result_of_another(files, tmp_path):
+    other = tmp_path / "a_x4.png"
+    other.write_bytes(b"mine")
+    report, _ = run([files[0], other])
+    ((path, reason),) = report.failed
+    assert path == files[0]
+    assert "would overwrite" in reason
+    assert other.read_bytes() == b"mine"
+    assert report.written == [tmp_path / "a_x4_x4.png"]
+
+
 def test_of_several_a_missing_one_is_reported_and_a_single_one_raises(files, tmp_path):
     missing = tmp_path / "none.png"
     report, _ = run([missing, files[0]], tmp_path / "out")

@@ -127,6 +127,8 @@ class LearnedDegradation:
                 camera.chain(index)
             if not pretrained.find(camera.network, ".keras").is_file():
                 raise ModelError(f"{camera.network}: no such model file")
+            if not pretrained.is_file(camera.network) and pretrained.card(camera.network).scale != camera.scale:
+                raise ModelError(f"{camera.network}: degrades by another scale than {camera.scale}")
             return camera
         except Exception as error:  # NumPy raises whatever its zip reader and Python's own parser raise
             reason = f"{first_line(error)}); give one that fit-degradation wrote"
