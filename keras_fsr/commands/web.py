@@ -8,10 +8,12 @@ from pathlib import Path
 
 from keras_fsr.commands.shared import add_command, number_to, positive
 from keras_fsr.errors import FSRError
+from keras_fsr.files import read_text
 
 FIRST = ("face_x4", "face_x4_gan", "face_x4_real")
 """The models that are shown before the others."""
 PASSWORD_VARIABLE = "KERAS_FSR_PASSWORD"
+LARGEST_PASSWORD = 100_000  # bytes of a file
 
 
 def add(commands) -> None:
@@ -87,6 +89,8 @@ def read_login(user: str | None, file: Path | None) -> tuple[str, str] | None:
 
 def _first_line(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FSRError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or 'no UTF-8 text'})") from None
+        return read_text(file, LARGEST_PASSWORD).partition("\n")[0].strip("\r")
+    except UnicodeDecodeError:  # which shows a byte of the password
+        raise FSRError(f"{file}: cannot be read (no UTF-8 text)") from None
+    except (OSError, ValueError) as error:
+        raise FSRError(f"{file}: cannot be read ({getattr(error, 'strerror', None) or error})") from None

@@ -32,11 +32,13 @@ def test_password_of_file_and_of_environment(tmp_path, monkeypatch):
     assert web.read_login(None, None) is None
 
 
-@pytest.mark.parametrize("case", ["no name", "no password", "empty", "missing", "binary"])
+@pytest.mark.parametrize("case", ["no name", "no password", "empty", "missing", "binary", "pipe"])
 def test_half_a_login_is_refused(tmp_path, monkeypatch, capfd, case):
     monkeypatch.delenv(web.PASSWORD_VARIABLE, raising=False)
     file = tmp_path / "password.txt"
     contents = {"no name": b"secret", "empty": b"\nx", "binary": b"\xff\xfe"}
+    if case == "pipe":
+        os.mkfifo(file)
     if case in contents:
         file.write_bytes(contents[case])
     name = [] if case == "no name" else ["--user", "me"]
