@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 RUNS = {
     "fuzz": ["fuzz/run.py", "--count", "50000"],
     "kills": ["crash/kills.py", "--kills", "100"],
-    "soak": ["soak/soak.py", "--faces", "20000", "--requests", "20000"],
+    "soak": ["soak/soak.py", "--faces", "20000", "--requests", "8000"],
 }
 LIBRARIES = ("ai-edge-litert", "gradio", "h5py", "keras", "numpy", "opencv-python-headless", "pillow", "pyarrow")
 LIBRARIES += ("tensorflow",)

@@ -266,3 +266,22 @@ def test_the_command_on_a_hostile_folder(tmp_path):
     for result in results:
         whole_image(result)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_commands_take_names_that_are_no_text(save, tmp_path):
+    path = save("a.png", corpus.images()["rgb.png"])
+    path.rename(path.with_name(os.fsdecode(b"b\xff.png")))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    for command in (
+        ["degrade", "in", "-o", "lr", "--model", "bicubic"],
+        ["evaluate", "--data", "in", "--lr-data", "lr", "--model", "face_x4_edge", "--report", "report"],
+        ["bulk", "in", "bulk", "--model", "face_x4_edge", "--workers", "1"],
+    ):
+        command = [sys.executable, "-m", "keras_fsr.cli", *command]
+        done = subprocess.run(command, capture_output=True, env=environment, timeout=100, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+    assert b"b\xff.png" in (tmp_path / "report" / "figures.csv").read_bytes()
+    assert (tmp_path / "report" / "report.html").stat().st_size
+    assert os.listdir(tmp_path / "lr")
+    assert os.fsdecode(b"b\xff.png") in os.listdir(tmp_path / "bulk")
