@@ -22,6 +22,7 @@ from keras_fsr.files import WEIGHTS_VARIABLE, make_folder, whole_file
 from keras_fsr.inference.engines import load_engine
 from keras_fsr.losses import pieapp
 from keras_fsr.tables.papers import TABLES, Table, TableRow
+from keras_fsr.training.callbacks import read_log
 from keras_fsr.training.recipes import Recipe, load_recipe
 from keras_fsr.training.run import train
 
@@ -120,9 +121,8 @@ def row_recipe(table: Table, row: TableRow, steps: int, overrides: tuple[str, ..
 
 
 def seconds_of(run: Path) -> float:
-    """Seconds of training by the run's log."""
-    with open(run / "log.csv", newline="", encoding="utf-8") as file:
-        return sum(float(row["seconds"]) for row in csv.DictReader(file))
+    """Seconds of training by the run's log, as far as it has them."""
+    return sum(row.get("seconds", 0.0) for row in read_log(run / "log.csv"))
 
 
 def upscaler(path: Path) -> protocol.Upscaler:

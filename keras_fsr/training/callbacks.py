@@ -12,8 +12,9 @@ from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as Remaining
 
-from keras_fsr.errors import DivergenceError, OutputError
-from keras_fsr.files import whole_file
+from keras_fsr.errors import DivergenceError, OutputError, TrainingError
+from keras_fsr.files import read_csv, whole_file
+from keras_fsr.quiet import import_matplotlib
 
 FIXED = {"epoch", "step", "seconds", "learning_rate"}  # columns of the log beside what Keras reports
 BALANCE = {"d_loss", "d_real", "d_fake"}
@@ -31,11 +32,13 @@ class EpochLog(keras.callbacks.Callback):
         self.rows: list[dict[str, float]] = []
 
     def load(self, epochs: int) -> None:
-        """Keeps the rows of the first `epochs` epochs of an earlier stretch."""
-        if self.path.is_file():
-            with open(self.path, newline="", encoding="utf-8") as file:
-                rows = [{k: number(v) for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
-            self.rows = [row for row in rows if row["epoch"] <= epochs]
+        """Keeps the rows of the first `epochs` epochs of an earlier stretch.
+
+        Raises:
+            TrainingError: the log is damaged.
+        """
+        if self.path.exists():
+            self.rows = [row for row in read_log(self.path) if row["epoch"] <= epochs]
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.monotonic()
@@ -53,6 +56,21 @@ class EpochLog(keras.callbacks.Callback):
             writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(key for row in self.rows for key in row)))
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The rows of an `EpochLog`.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    try:
+        rows = [{k: number(v) for k, v in row.items() if v != ""} for row in read_csv(path)[0]]
+        if any(type(row.get("epoch")) is not int for row in rows):
+            raise ValueError("a row without its epoch")
+    except (AttributeError, OSError, ValueError) as error:  # a row that is cut off has no text to convert
+        raise TrainingError(f"{path}: is damaged ({error}); get a complete copy, or remove it") from None
+    return rows
 
 
 def number(text: str) -> float:
@@ -74,6 +92,7 @@ class Curves(keras.callbacks.Callback):
 
 def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
     """Panels over the step: loss and PSNR-Y; with a discriminator also every term, and how well it tells apart."""
+    import_matplotlib()
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
     known = rows[-1]
@@ -83,7 +102,7 @@ def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
         panels["losses by name, weighted"] = terms
     if "d_loss" in known:
         panels["discriminator: loss and mean logits"] = ["d_loss", "d_real", "d_fake"]
-    steps = [row["step"] for row in rows]
+    steps = [row.get("step", np.nan) for row in rows]
     columns = len(panels) if len(panels) < 3 else 2
     figure = Figure(figsize=(5 * columns, 4 * -(-len(panels) // columns)), layout="constrained")
     axes = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).flat
@@ -93,7 +112,8 @@ def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
         axis.set(xlabel="step", ylabel=label)
         axis.grid(alpha=0.3)
         axis.legend()
-    figure.savefig(path, dpi=90)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=90)
 
 
 def name_of_curve(key: str) -> str:
@@ -118,7 +138,8 @@ class Preview(keras.callbacks.Callback):
             sr = np.asarray(self.model.generator(lr[None].astype("float32") / 255.0, training=False))[0]
             sr = np.rint(np.clip(sr, 0, 1) * 255).astype("uint8")
             rows.append(np.hstack([self._cell(image) for image in (lr, sr, hr)]))
-        Image.fromarray(np.vstack(rows)).save(self.folder / f"step_{self.model.step:06d}.jpg", quality=90)
+        with whole_file(self.folder / f"step_{self.model.step:06d}.jpg") as temporary:
+            Image.fromarray(np.vstack(rows)).save(temporary, quality=90)
 
     def _cell(self, image: np.ndarray) -> np.ndarray:
         return np.asarray(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.NEAREST))
@@ -141,6 +162,18 @@ class KeepBest(keras.callbacks.Callback):
         sign = -1 if self.monitor == "val_perceptual" else 1
         ranked = sorted(self.log.rows, key=lambda row: sign * row.get(self.monitor, -sign * np.inf), reverse=True)
         return [int(row["epoch"]) for row in ranked[: self.keep]]
+
+    def best_file(self) -> Path:
+        """The best epoch's file.
+
+        Raises:
+            TrainingError: it is gone, or the log's rows are.
+        """
+        path = next(map(self.path, self.best_epochs()), None)
+        if not (path and path.is_file()):
+            lost = path or self.log.path
+            raise TrainingError(f"{lost}: is gone, and with it the best epoch; get a complete copy, or train anew")
+        return path
 
     def path(self, epoch: int) -> Path:
         return self.folder / f"epoch_{epoch:04d}.keras"

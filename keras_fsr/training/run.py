@@ -296,5 +296,5 @@ def versions(trainer: Trainer | DegradationTrainer, images: int) -> dict[str, st
 def copy_best(best: callbacks.KeepBest, path: Path) -> Path:
     """The best epoch's file under the recipe's name."""
     with whole_file(path) as temporary:
-        shutil.copyfile(best.path(best.best_epochs()[0]), temporary)
+        shutil.copyfile(best.best_file(), temporary)
     return path

@@ -90,6 +90,14 @@ def test_a_row_of_another_budget_is_refused(toy, faces, tmp_path):
         make.make_table("T", faces, tmp_path, steps=8, progress=lambda _: None, overrides=TOY)
 
 
+def test_a_damaged_log_of_a_row_is_one_line(tmp_path):
+    (tmp_path / "log.csv").write_text("epoch,seconds\n1,1.5\n2,3\n")
+    assert make.seconds_of(tmp_path) == 4.5
+    (tmp_path / "log.csv").write_text("epoch,seconds\n1,x\n")
+    with pytest.raises(TrainingError, match=r"log.csv: is damaged"):
+        make.seconds_of(tmp_path)
+
+
 def test_a_stopped_row_is_resumed(toy, faces, tmp_path, monkeypatch):
     run = tmp_path / "rows" / "T" / LEARNED.key
     calls = []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_fsr.errors import OutputError, TrainingError
 from keras_fsr.training import callbacks
 from keras_fsr.training.callbacks import EpochLog, KeepBest, draw_curves
 
@@ -29,6 +30,27 @@ def test_an_epoch_that_was_not_measured_is_never_the_best(monitor, best, tmp_pat
     log = EpochLog(tmp_path / "log.csv")
     log.rows = [{"epoch": 1, "step": 10}, ROWS[1]]
     assert KeepBest(log, tmp_path, monitor, keep=1).best_epochs() == best
+
+
+@pytest.mark.parametrize(
+    "content", [b"a,b\n1,2\n", b"epoch,loss\n1,x\n", b"epoch,loss\n1\n", b"epoch\n1e999\n", b"\xff"]
+)
+def test_a_damaged_log_is_one_line(content, tmp_path):
+    log = EpochLog(tmp_path / "log.csv")
+    log.path.write_bytes(content)
+    with pytest.raises(TrainingError, match=r"log.csv: is damaged \(.*\); get a complete copy, or remove it"):
+        log.load(9)
+
+
+def test_a_lost_best_epoch_is_named(tmp_path):
+    best = KeepBest(EpochLog(tmp_path / "log.csv"), tmp_path, "val_psnr_y", keep=1)
+    with pytest.raises(TrainingError, match=r"log.csv: is gone, and with it the best epoch"):
+        best.best_file()
+    best.log.rows = ROWS
+    with pytest.raises(TrainingError, match=r"epoch_0002.keras: is gone"):
+        best.best_file()
+    best.path(2).touch()
+    assert best.best_file() == best.path(2)
 
 
 def gan_rows() -> list[dict[str, float]]:
@@ -79,6 +101,16 @@ def test_curves_of_a_run_whose_first_rows_lack_a_term_are_drawn(tmp_path):
     del rows[0]["val_l1"]
     draw_curves(rows, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").is_file()
+
+
+def test_pictures_are_written_whole_or_not_at_all(tmp_path):
+    with pytest.raises(OutputError, match=r"curves.png: cannot be written"):
+        draw_curves(ROWS, tmp_path / "none" / "curves.png")
+    image = np.zeros((4, 4, 3), np.uint8)
+    preview = callbacks.Preview([(image, image)], tmp_path / "none")
+    preview.set_model(SimpleNamespace(step=5, generator=lambda lr, training: lr))
+    with pytest.raises(OutputError, match=r"step_000005.jpg: cannot be written"):
+        preview.on_epoch_end(0)
 
 
 def test_log_goes_on_with_other_columns(tmp_path):
