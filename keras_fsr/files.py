@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from keras_fsr.errors import OutputError
+from keras_fsr.errors import ModelError, OutputError
 
 WEIGHTS_VARIABLE = "KERAS_FSR_WEIGHTS"
 """Environment variable that names the folder of weights which are not the project's to ship."""
@@ -84,6 +84,18 @@ def read_csv(path: Path | str) -> tuple[list[dict[str, str | None]], list[str]]:
         return list(reader), list(reader.fieldnames or ())
     except csv.Error as error:
         raise ValueError(error) from error
+
+
+def cache_folder(remedy: str) -> Path:
+    """The user's folder for what is downloaded.
+
+    Raises:
+        ModelError: the user has no home; with the remedy.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_fsr"
+    except RuntimeError:
+        raise ModelError(f"there is no folder for downloads, for this user has no home; {remedy}") from None
 
 
 def real(path: Path | str) -> Path:

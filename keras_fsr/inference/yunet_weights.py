@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 
 from keras_fsr.errors import ModelError, first_line
-from keras_fsr.files import WEIGHTS_VARIABLE, make_folder, whole_file
+from keras_fsr.files import WEIGHTS_VARIABLE, cache_folder, make_folder, whole_file
 from keras_fsr.pretrained import digest
 
 # The file of May 2026 (MIT), 229,738 bytes; it is that of March 2023 for any size of input. The digest is in public
@@ -39,11 +39,11 @@ def find_yunet() -> Path:
 
 
 def _download() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_fsr"
+    remedy = f"put {NAME} into a folder and set {WEIGHTS_VARIABLE} (or --weights) to it"
+    folder = cache_folder(remedy)
     path = folder / NAME
     if path.is_file() and digest(path) == SHA256:
         return path
-    remedy = f"put {NAME} into a folder and set {WEIGHTS_VARIABLE} (or --weights) to it"
     try:
         with urllib.request.urlopen(ADDRESS, timeout=_TIMEOUT) as answer:
             content = answer.read()

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_fsr.archives import load_npz
 from keras_fsr.errors import ModelError, first_line
-from keras_fsr.files import WEIGHTS_VARIABLE, make_folder, whole_file
+from keras_fsr.files import WEIGHTS_VARIABLE, cache_folder, make_folder, whole_file
 
 FEATURES = 36
 
@@ -89,11 +89,11 @@ def download_prior() -> Path:
         ModelError: no connection, or another file at the address.
         OutputError: the cache cannot be written.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keras_fsr"
+    remedy = f"put {NAMES[0]} into a folder and set {WEIGHTS_VARIABLE} to it"
+    folder = cache_folder(remedy)
     path = folder / NAMES[0]
     if path.is_file() and is_published(path.read_bytes()):
         return path
-    remedy = f"put {NAMES[0]} into a folder and set {WEIGHTS_VARIABLE} to it"
     try:
         with urllib.request.urlopen(ADDRESS, timeout=_TIMEOUT) as answer:
             content = answer.read()

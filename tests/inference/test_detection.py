@@ -253,6 +253,13 @@ def test_no_connection_is_one_line_with_the_remedy(cache, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_a_user_without_a_home_is_told_the_remedy(cache, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where the user is not known
+    with pytest.raises(ModelError, match=r"this user has no home; put .*KERAS_FSR_WEIGHTS \(or --weights\)"):
+        yunet_weights.find_yunet()
+
+
 @needs_yunet
 def test_the_digest_is_that_of_the_file():
     from keras_fsr.pretrained import digest

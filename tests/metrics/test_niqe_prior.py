@@ -51,6 +51,13 @@ def test_saved_prior_is_read_again(tmp_path):
         assert {name: file[name].shape for name in file} == {"mu_pris_param": (1, 36), "cov_pris_param": (36, 36)}
 
 
+def test_a_user_without_a_home_is_told_the_remedy(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as where the user is not known
+    with pytest.raises(ModelError, match=f"this user has no home; put {NAMES[0]} .*{WEIGHTS_VARIABLE}"):
+        load_prior()
+
+
 def test_saving_takes_any_name_and_says_where_it_cannot(tmp_path):
     Prior(MEAN, COVARIANCE).save(tmp_path / "own.prior")
     assert is_the_prior(load_prior(tmp_path / "own.prior"))
