@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_fsr.evaluation.measures import Measure
 from keras_fsr.evaluation.protocol import Row
+from keras_fsr.quiet import import_matplotlib
 
 INK, FIRST = "#010203", "#040506"  # stand-ins for the page's own colours
 LONGEST = 40  # letters of a name; more would leave no room for the plot
@@ -23,6 +24,7 @@ def distribution(rows: Sequence[Row], measure: Measure) -> str:
     values = [[value for value in group if np.isfinite(value)] for group in values]
     if not any(values):
         return ""
+    import_matplotlib()
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

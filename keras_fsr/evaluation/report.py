@@ -14,6 +14,7 @@ from keras_fsr.evaluation import page, protocol, sheet, strips
 from keras_fsr.evaluation.measures import BASIC, Measure
 from keras_fsr.evaluation.summary import Setting, digest_of, make_summary, write_summary
 from keras_fsr.files import make_folder, whole_file
+from keras_fsr.quiet import import_matplotlib
 
 
 def read_results(named: Sequence[tuple[str, Path]], data: Path) -> dict[str, dict[Path, Path]]:
@@ -68,8 +69,8 @@ def prepare(folder: Path) -> None:
         ModuleNotFoundError: the extra `report` is missing.
     """
     import jinja2  # noqa: F401
-    import matplotlib as mpl  # noqa: F401
 
+    import_matplotlib()
     if not os.access(make_folder(folder), os.W_OK):
         raise OutputError(f"{folder}: cannot be written; check its permissions")
 

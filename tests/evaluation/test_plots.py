@@ -1,7 +1,10 @@
 """Distributions: a dot an image, no names that turn into markup, and the colours of the page."""
 
 import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -35,6 +38,17 @@ def dots(svg: str) -> list[tuple[float, float]]:
 
 def texts(svg: str) -> list[str]:
     return ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize(("named", "kept"), [("nonsense", None), ("svg", "svg")])
+def test_no_backend_of_matplotlib_is_in_the_way(named, kept):
+    code = (
+        "import os\nfrom keras_fsr.quiet import import_matplotlib\nimport_matplotlib()\n"
+        f"assert os.environ.get('MPLBACKEND') == {kept!r}\nfrom matplotlib.figure import Figure, mpl\n"
+        f"assert mpl.rcParams['backend'] == 'svg' or {kept is None}\nFigure().savefig(os.devnull, format='svg')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MPLBACKEND": named}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 
 def test_every_image_is_a_dot_on_the_line_of_its_model():

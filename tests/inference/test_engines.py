@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_fsr import pretrained
-from keras_fsr.errors import ModelError
+from keras_fsr.errors import FSRError, ModelError
 from keras_fsr.inference.engines import (
     LiteRTEngine,
     check_type,
@@ -18,6 +18,12 @@ from keras_fsr.inference.engines import (
 from keras_fsr.inference.predictor import Predictor
 
 MODEL = pretrained.FOLDER / "face_x4.tflite"
+
+
+def test_another_backend_of_keras_is_told(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(FSRError, match="KERAS_BACKEND=torch: only tensorflow runs here; unset it"):
+        load_engine(MODEL.with_suffix(".keras"))
 
 
 def test_shapes_may_change_from_call_to_call():
