@@ -14,6 +14,8 @@ from rich.progress import TimeRemainingColumn as Remaining
 
 from keras_fsr.errors import DivergenceError, OutputError, TrainingError
 from keras_fsr.files import read_csv, whole_file
+from keras_fsr.quiet import import_matplotlib
+from keras_fsr.quiet import import_matplotlib
 
 FIXED = {"epoch", "step", "seconds", "learning_rate"}  # columns of the log beside what Keras reports
 BALANCE = {"d_loss", "d_real", "d_fake"}
@@ -91,6 +93,8 @@ class Curves(keras.callbacks.Callback):
 
 def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
     """Panels over the step: loss and PSNR-Y; with a discriminator also every term, and how well it tells apart."""
+    import_matplotlib()
+    import_matplotlib()
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
     known = rows[-1]
