@@ -15,7 +15,6 @@ from rich.progress import TimeRemainingColumn as Remaining
 from keras_fsr.errors import DivergenceError, OutputError, TrainingError
 from keras_fsr.files import read_csv, whole_file
 from keras_fsr.quiet import import_matplotlib
-from keras_fsr.quiet import import_matplotlib
 
 FIXED = {"epoch", "step", "seconds", "learning_rate"}  # columns of the log beside what Keras reports
 BALANCE = {"d_loss", "d_real", "d_fake"}
@@ -66,10 +65,13 @@ def read_log(path: Path) -> list[dict[str, float]]:
         TrainingError: it is damaged.
     """
     try:
-        rows = [{k: number(v) for k, v in row.items() if v != ""} for row in read_csv(path)[0]]
+        table = read_csv(path)[0]
+        if any(None in row or None in row.values() for row in table):
+            raise ValueError("a row of another length")
+        rows = [{k: number(v) for k, v in row.items() if v != ""} for row in table]
         if any(type(row.get("epoch")) is not int for row in rows):
             raise ValueError("a row without its epoch")
-    except (AttributeError, OSError, ValueError) as error:  # a row that is cut off has no text to convert
+    except (OSError, ValueError) as error:
         raise TrainingError(f"{path}: is damaged ({error}); get a complete copy, or remove it") from None
     return rows
 
@@ -93,7 +95,6 @@ class Curves(keras.callbacks.Callback):
 
 def draw_curves(rows: Sequence[dict[str, float]], path: Path) -> None:
     """Panels over the step: loss and PSNR-Y; with a discriminator also every term, and how well it tells apart."""
-    import_matplotlib()
     import_matplotlib()
     from matplotlib.figure import Figure  # without pyplot: no global state, no display
 
@@ -174,7 +175,9 @@ class KeepBest(keras.callbacks.Callback):
         path = next(map(self.path, self.best_epochs()), None)
         if not (path and path.is_file()):
             lost = path or self.log.path
-            raise TrainingError(f"{lost}: is gone, and with it the best epoch; get a complete copy, or train anew")
+            raise TrainingError(
+                f"{lost}: is gone or empty, and with it the best epoch; get a complete copy, or train anew"
+            )
         return path
 
     def path(self, epoch: int) -> Path:

@@ -33,7 +33,7 @@ def test_an_epoch_that_was_not_measured_is_never_the_best(monitor, best, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content", [b"a,b\n1,2\n", b"epoch,loss\n1,x\n", b"epoch,loss\n1\n", b"epoch\n1e999\n", b"\xff"]
+    "content", [b"a,b\n1,2\n", b"epoch,loss\n1,x\n", b"epoch,loss\n1\n", b"epoch\n1,2\n", b"epoch\n1e999\n", b"\xff"]
 )
 def test_a_damaged_log_is_one_line(content, tmp_path):
     log = EpochLog(tmp_path / "log.csv")
@@ -44,7 +44,7 @@ def test_a_damaged_log_is_one_line(content, tmp_path):
 
 def test_a_lost_best_epoch_is_named(tmp_path):
     best = KeepBest(EpochLog(tmp_path / "log.csv"), tmp_path, "val_psnr_y", keep=1)
-    with pytest.raises(TrainingError, match=r"log.csv: is gone, and with it the best epoch"):
+    with pytest.raises(TrainingError, match=r"log.csv: is gone or empty, and with it the best epoch"):
         best.best_file()
     best.log.rows = ROWS
     with pytest.raises(TrainingError, match=r"epoch_0002.keras: is gone"):
