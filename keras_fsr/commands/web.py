@@ -8,12 +8,11 @@ from pathlib import Path
 
 from keras_fsr.commands.shared import add_command, number_to, positive
 from keras_fsr.errors import FSRError
-from keras_fsr.files import read_text
 
 FIRST = ("face_x4", "face_x4_gan", "face_x4_real")
 """The models that are shown before the others."""
 PASSWORD_VARIABLE = "KERAS_FSR_PASSWORD"
-LARGEST_PASSWORD = 100_000  # bytes of a file
+LARGEST_PASSWORD = 1000  # letters
 
 
 def add(commands) -> None:
@@ -89,7 +88,8 @@ def read_login(user: str | None, file: Path | None) -> tuple[str, str] | None:
 
 def _first_line(file: Path) -> str:
     try:
-        return read_text(file, LARGEST_PASSWORD).partition("\n")[0].strip("\r")
+        with open(file, encoding="utf-8-sig", newline="\n") as lines:  # perhaps a pipe: <(pass show web)
+            return lines.readline(LARGEST_PASSWORD).strip("\r\n")
     except UnicodeDecodeError:  # which shows a byte of the password
         raise FSRError(f"{file}: cannot be read (no UTF-8 text)") from None
     except (OSError, ValueError) as error:

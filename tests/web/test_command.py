@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -32,13 +33,20 @@ def test_password_of_file_and_of_environment(tmp_path, monkeypatch):
     assert web.read_login(None, None) is None
 
 
-@pytest.mark.parametrize("case", ["no name", "no password", "empty", "missing", "binary", "pipe"])
+def test_a_password_may_come_from_a_pipe(tmp_path):
+    file = tmp_path / "pipe"
+    os.mkfifo(file)
+    writer = threading.Thread(target=file.write_text, args=("secret\nnot this\n",))
+    writer.start()
+    assert web.read_login("me", file) == ("me", "secret")
+    writer.join()
+
+
+@pytest.mark.parametrize("case", ["no name", "no password", "empty", "missing", "binary"])
 def test_half_a_login_is_refused(tmp_path, monkeypatch, capfd, case):
     monkeypatch.delenv(web.PASSWORD_VARIABLE, raising=False)
     file = tmp_path / "password.txt"
     contents = {"no name": b"secret", "empty": b"\nx", "binary": b"\xff\xfe"}
-    if case == "pipe":
-        os.mkfifo(file)
     if case in contents:
         file.write_bytes(contents[case])
     name = [] if case == "no name" else ["--user", "me"]
