@@ -48,7 +48,7 @@ def import_matplotlib() -> None:
     Raises:
         ModuleNotFoundError: it is missing.
     """
-    if "matplotlib" in sys.modules:
+    if sys.modules.get("matplotlib"):
         return
     backend = os.environ.pop("MPLBACKEND", None)
     import matplotlib as mpl

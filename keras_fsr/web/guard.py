@@ -2,8 +2,11 @@
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from starlette.requests import ClientDisconnect
 
 PAGES = (
     "",
@@ -67,7 +70,8 @@ class Guard:
             return
         answer = _Answer(send)
         try:
-            await self.app(scope, self._limited(receive), answer)
+            with suppress(ClientDisconnect):  # of those who leave while they upload, the server has nothing to tell
+                await self.app(scope, self._limited(receive), answer)
         except _TooLargeError:
             if not answer.begun:
                 await _answer(send, *self._too_large())

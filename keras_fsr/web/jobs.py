@@ -170,8 +170,8 @@ def of_faces(count: int) -> str:
 
 
 def remove_empty(folder: Path, busy: Collection[Path] = ()) -> None:
-    """Removes what is left of folders of photos and results that are deleted; not those of jobs, still empty."""
+    """Removes what is old and nobody's: empty folders, but not those of jobs, and uploads that were broken off."""
     for inner in folder.iterdir():
         with suppress(OSError):
             if inner not in busy and inner.stat().st_mtime < time.time() - KEEP:
-                inner.rmdir()  # refuses one that is not empty
+                inner.unlink() if inner.is_file() else inner.rmdir()  # which refuses one that is not empty

@@ -154,8 +154,10 @@ def test_folders_of_deleted_files_are_removed_when_they_are_old(tmp_path, monkey
     for name in ("old", "young", "used", "busy"):
         (tmp_path / name).mkdir()
     (tmp_path / "used" / "x.png").touch()
+    for name in ("broken off", "under way"):
+        (tmp_path / name).touch()
     long_ago = time.time() - module.KEEP - 60
-    for name in ("old", "used", "busy"):
+    for name in ("old", "used", "busy", "broken off"):
         os.utime(tmp_path / name, (long_ago, long_ago))
     module.remove_empty(tmp_path, [tmp_path / "busy"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["busy", "used", "young"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["busy", "under way", "used", "young"]

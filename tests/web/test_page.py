@@ -249,7 +249,7 @@ def test_two_at_once_are_both_answered_and_one_that_leaves_harms_nobody(visit, s
     deadline = time.monotonic() + 60
     while not running[0][1].is_set() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert [cancelled.is_set() for _, cancelled in running] == [True, False]
+    assert [cancelled.is_set() for _, cancelled, _ in running] == [True, False]
     gate.set()
     expected = Predictor("face_x4").predict(turned, tmp_path / "out.png").read_bytes()
     for page in pages[1:]:
