@@ -22,6 +22,7 @@ from keras_fsr.inference.predictor import Predictor, Progress
 
 KEPT = 4  # networks in memory
 KEEP = 3600  # seconds that photos and results are kept
+SWEEP = 60  # seconds from one look for what is left of them to the next
 
 
 class CancelledError(Exception):
@@ -99,6 +100,7 @@ class Jobs:
     def __init__(self, folder: Path, predictors: Predictors):
         self._folder, self._predictors = folder, predictors
         self._running: list[tuple[str, threading.Event, Path]] = []
+        self._next_sweep = 0.0
 
     def enlarge(self, photo: Path, order: Order, session: str, progress: Progress) -> Result:
         """Enlarges a photo to NAME_xSCALE.png, the very file that `Predictor.predict` writes.
@@ -121,7 +123,9 @@ class Jobs:
                 raise CancelledError
             progress(done, total)
 
-        remove_empty(self._folder, [busy for _, _, busy in list(self._running)])
+        if time.monotonic() > self._next_sweep:  # not each time: of thousands of photos an hour it is slow
+            self._next_sweep = time.monotonic() + SWEEP
+            remove_empty(self._folder, [busy for _, _, busy in list(self._running)])
         self._running.append(job)
         try:
             folder.mkdir()
